@@ -1,0 +1,54 @@
+"""What actors say of themselves, and what the Supervisor says of them."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ChildState = Literal["starting", "recovering", "ready", "degraded", "waiting", "held", "hung", "dead", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """`queue`: work waiting or in hand; `progress_age_s`: since a unit of work last ended. Waiting work and no progress means hung.
+
+    `status`: "recovering", "ready", "degraded" (works in part: `detail` says why) or "held"."""
+
+    name: str
+    status: ChildState
+    pid: int
+    queue: int = 0
+    progress_age_s: float = 0.0
+    detail: str = ""
+    spec_hash: str = ""
+    started_at: float = 0.0
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Go:
+    """The Supervisor's answer to a shell that was (re)started. `wait_s` says how long to wait before `go` is asked again."""
+
+    decision: Literal["go", "wait", "held"]
+    wait_s: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildStatus:
+    name: str
+    state: ChildState
+    pid: int = 0
+    restarts: int = 0
+    detail: str = ""
+    since: float = 0.0
+    kind: Literal["actor", "application", "process"] = "actor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeStatus:
+    """`ready`: all that answering needs is up; `reasons` says what is not, in plain words."""
+
+    ready: bool
+    children: tuple[ChildStatus, ...]
+    reasons: tuple[str, ...] = ()
+    version: str = ""
+    started_at: float = 0.0

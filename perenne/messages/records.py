@@ -1,0 +1,235 @@
+"""Rows as their readers see them. Times are seconds since 1970-01-01 UTC; spans count characters (Unicode code points)."""
+
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+Scope = Literal["read", "write", "admin"]
+DocumentState = Literal["queued", "indexing", "indexed", "refused", "failed"]
+JobState = Literal["queued", "running", "done", "refused", "failed", "cancelled"]
+JobKind = Literal["document", "jsonl"]
+RunState = Literal["queued", "running", "done", "failed", "stopped"]
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    id: str
+    name: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An access key without its secret. `project_id` limits it to one project."""
+
+    id: str
+    user_id: str
+    label: str
+    scopes: tuple[Scope, ...]
+    project_id: str | None = None
+    created_at: float
+    expires_at: float | None = None
+    revoked_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    id: str
+    user_id: str
+    name: str
+    created_at: float
+    documents: int = 0
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """`refused`: the file itself can't be read (password, over a cap, damaged); `failed`: we could not; both say why in `reason`."""
+
+    id: str
+    user_id: str
+    title: str
+    external_id: str | None = None
+    filename: str | None = None
+    media_type: str | None = None
+    blob_hash: str | None = None
+    size_bytes: int = 0
+    language: str | None = None
+    pages: int | None = None
+    chunks: int = 0
+    characters: int = 0
+    state: DocumentState
+    reason: str | None = None
+    project_ids: tuple[str, ...] = ()
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A passage: `text` is the document's text from `start` to `end`; pages count from 1."""
+
+    id: int
+    document_id: str
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    page: int | None = None
+    heading_path: tuple[str, ...] = ()
+    language: str | None = None
+    title: str = ""
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentText:
+    """A slice of a document's extracted text; `total` is the length of the whole."""
+
+    document_id: str
+    title: str
+    start: int
+    end: int
+    total: int
+    text: str
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Durable work. `done` of `total` counts bytes, chunks or lines as `unit` says; `lease_token` is only for its holder."""
+
+    id: str
+    user_id: str
+    kind: JobKind
+    state: JobState
+    project_id: str | None = None
+    document_id: str | None = None
+    blob_hash: str | None = None
+    filename: str | None = None
+    media_type: str | None = None
+    password: str | None = field(default=None, repr=False)
+    attempts: int = 0
+    done: int = 0
+    total: int | None = None
+    unit: str = "chunks"
+    reason: str | None = None
+    checkpoint: str | None = None
+    lease_token: str | None = None
+    lease_until: float | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    id: str
+    user_id: str
+    project_id: str | None = None
+    title: str = ""
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """`[number]` in the answer; the claim at `answer_start`..`answer_end` rests on the document's text from `start` to `end`."""
+
+    number: int
+    document_id: str
+    chunk_id: int
+    title: str
+    start: int
+    end: int
+    quote: str
+    page: int | None = None
+    external_id: str | None = None
+    answer_start: int = 0
+    answer_end: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens. `cached_tokens` of the prompt were not read again."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    id: str
+    conversation_id: str
+    role: Role
+    text: str
+    created_at: float
+    run_id: str | None = None
+    state: RunState = "done"
+    citations: tuple[Citation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One answering. `message_id` is the answer's message, `question_id` the asked one's; `events` is the last sequence number."""
+
+    id: str
+    user_id: str
+    conversation_id: str
+    question_id: str
+    message_id: str
+    project_id: str | None = None
+    state: RunState
+    attempt: int = 1
+    stop_requested: bool = False
+    events: int = 0
+    options: "RunOptions"
+    reason: str | None = None
+    usage: Usage | None = None
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How to answer. `grounded`: from documents only, with citations; otherwise as the bare model.
+    `history` replaces the conversation's own messages: ((role, text), …), for `/v1` callers who send theirs."""
+
+    grounded: bool = True
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    k: int | None = None
+    history: tuple[tuple[Role, str], ...] | None = None
+
+
+EventKind = Literal["status", "step", "sources", "delta", "restarted", "citations", "done", "error", "heartbeat"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvent:
+    """One durable event of a run; `seq` counts from 1 without gaps. A `heartbeat` is never stored and repeats the last `seq`.
+
+    data by kind: status {stage}; step {name, …} (logged results of a stage, not shown); sources {hits: [Hit…]};
+    delta {text}; restarted {attempt, reason} (drop the text so far); citations {citations: [Citation…], text};
+    done {state, finish_reason, message_id, text, usage, citations, grounded}; error {code, message}.
+    """
+
+    run_id: str
+    seq: int
+    kind: EventKind
+    data: dict[str, Any]
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """Some of a list; `next` asks for what follows and is None at the end."""
+
+    items: tuple[T, ...]
+    next: str | None = None

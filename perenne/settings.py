@@ -1,0 +1,150 @@
+"""What the owner can set: read once at boot, from defaults, a profile, the home's own file and the environment, in that order."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from perenne.errors import ConfigurationError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSettings(_Frozen):
+    """One model. `engine` by name; `model` is a catalogue id, a path or a hub id; `url` and `api_key` for OpenAI-compatible endpoints."""
+
+    engine: Literal["llama_cpp", "onnx", "openai", "transformers"]
+    model: str
+    url: str | None = None
+    api_key: str | None = Field(default=None, repr=False)
+    context_tokens: int = 8192
+    threads: int | None = None
+    idle_unload_s: float = 1800.0
+    queue: int = 8
+
+
+class StoreSettings(_Frozen):
+    url: str | None = None  # None: SQLite at HOME/store/perenne.db
+    readers: int = 1
+    queue: int = 4096
+    batch: int = 512
+
+
+class IngestSettings(_Frozen):
+    """Caps on one file, and the shape of a chunk in characters."""
+
+    workers: int = 1
+    file_bytes_max: int = 256 << 20
+    pages_max: int = 20_000
+    text_chars_max: int = 50_000_000
+    memory_bytes_max: int = 2 << 30
+    cpu_s_max: float = 300.0
+    wall_s_max: float = 600.0
+    chunk_chars: int = 900
+    lease_s: float = 30.0
+
+
+class EdgeSettings(_Frozen):
+    replicas: int = 1
+    body_bytes_max: int = 8 << 20
+    upload_bytes_max: int = 256 << 20
+    requests_per_minute: int = 6_000
+    ongoing_requests_max: int = 512
+    throughput: bool = True
+    haproxy: bool = True
+
+
+class Settings(_Frozen):
+    """All of it. `home` holds all state of one instance; `ray_dir` is Ray's short temporary folder."""
+
+    home: str
+    host: str = "127.0.0.1"
+    port: int = 8000
+    port_base: int | None = None  # first of the block for Ray's own ports; None: found free once, kept in the home
+    profile: str = "default"
+    models_dir: str
+    pc: str = "pc1"
+    shards: int = 1
+    language: ModelSettings
+    embedding: ModelSettings
+    store: StoreSettings = StoreSettings()
+    ingest: IngestSettings = IngestSettings()
+    edge: EdgeSettings = EdgeSettings()
+    health_period_s: float = 1.0
+    chaos: bool = False  # opens hooks that tests use to break things; never set in a shipped configuration
+
+    @property
+    def ray_dir(self) -> str:
+        """Short and ours: a socket path over 107 bytes fails."""
+        return "/tmp/perenne-" + hashlib.sha256(os.path.realpath(self.home).encode()).hexdigest()[:10]
+
+    def path(self, *parts: str) -> Path:
+        """A path under the home."""
+        return Path(self.home, *parts)
+
+    @property
+    def database_url(self) -> str:
+        return self.store.url or f"sqlite:///{self.path('store', 'perenne.db')}"
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        held = merged.get(key)
+        merged[key] = _merge(held, value) if isinstance(held, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigurationError(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
+    return loaded
+
+
+def home_of(env: Mapping[str, str]) -> Path:
+    """Where an instance's state is: PERENNE_HOME, else ~/.perenne."""
+    return Path(env.get("PERENNE_HOME") or Path.home() / ".perenne").expanduser().absolute()
+
+
+def load_settings(env: Mapping[str, str] = os.environ, configs: Path = CONFIGS) -> Settings:
+    """Settings for this process. Raises ConfigurationError with every wrong field, what was expected and what came."""
+    home = home_of(env)
+    profile = env.get("PERENNE_PROFILE") or "default"
+    values: dict[str, Any] = _read(configs / "default.yaml")
+    if profile != "default":
+        variant = configs / f"{profile}.yaml"
+        if not variant.is_file():
+            known = sorted(p.stem for p in configs.glob("*.yaml") if "profile:" in p.read_text(encoding="utf-8"))
+            raise ConfigurationError(f"PERENNE_PROFILE={profile!r}: there is no such profile; there are {', '.join(known)}")
+        values = _merge(values, _read(variant))
+    own = home / "config.yaml"
+    if own.is_file():
+        values = _merge(values, _read(own))
+    values |= {"home": str(home), "profile": profile}
+    values["models_dir"] = env.get("PERENNE_MODELS") or values.get("models_dir") or str(home / "models")
+    for name, field in (("PERENNE_PORT", "port"), ("PERENNE_PORT_BASE", "port_base")):
+        if env.get(name):
+            values[field] = env[name]
+    if env.get("PERENNE_DATABASE_URL"):
+        values["store"] = _merge(values.get("store") or {}, {"url": env["PERENNE_DATABASE_URL"]})
+    if env.get("PERENNE_CHAOS") == "1":
+        values["chaos"] = True
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
+        raise ConfigurationError("; ".join(lines)) from error

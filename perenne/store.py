@@ -1,0 +1,50 @@
+"""The store as callers see it: writes retried by their id until a deadline, reads spread over the readers."""
+
+import itertools
+from typing import Any
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from perenne import names
+from perenne.directory import Directory
+from perenne.errors import Busy, DeadlineExceeded, Unavailable
+from perenne.messages.commands import Command, Outcome
+
+_AGAIN = retry_if_exception_type((Unavailable, Busy, DeadlineExceeded))
+
+
+class Store:
+    """`write` and `read` for any holder of a Directory."""
+
+    def __init__(self, directory: Directory, readers: int = 1) -> None:
+        self._directory = directory
+        self._readers = itertools.cycle([names.store_reader(n) for n in range(readers)])
+
+    async def submit(self, *commands: Command, deadline_s: float = 30.0) -> tuple[Outcome, ...]:
+        """Send commands as one batch and answer each with its Outcome, in order. Once this returns they are on disk (or
+        failed alone, for good). Raises Unavailable, Busy or DeadlineExceeded when the deadline passed without a word: then
+        they may be on disk, and the same ids may be sent again."""
+        async for attempt in AsyncRetrying(
+            retry=_AGAIN, stop=stop_after_delay(deadline_s), wait=wait_random_exponential(0.05, max=1.0), reraise=True
+        ):
+            with attempt:
+                return await self._directory.call(
+                    names.STORE_WRITER, "submit", timeout_s=min(10.0, deadline_s), commands=commands
+                )
+        raise AssertionError("unreachable: tenacity reraises")
+
+    async def write(self, command: Command, deadline_s: float = 30.0) -> Any:
+        """Send one command; its value, or its error raised."""
+        (outcome,) = await self.submit(command, deadline_s=deadline_s)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.value
+
+    async def read(self, method: str, /, *, deadline_s: float = 10.0, **query: Any) -> Any:
+        """Ask any reader; another or the same one again when it is away."""
+        async for attempt in AsyncRetrying(
+            retry=_AGAIN, stop=stop_after_delay(deadline_s), wait=wait_random_exponential(0.05, max=0.5), reraise=True
+        ):
+            with attempt:
+                return await self._directory.call(next(self._readers), method, timeout_s=deadline_s, **query)
+        raise AssertionError("unreachable: tenacity reraises")
