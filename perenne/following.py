@@ -1,0 +1,58 @@
+"""Following a run from outside its host: live while the host is there, from the database while it is not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from perenne import names
+from perenne.directory import Directory
+from perenne.errors import DeadlineExceeded, Unavailable
+from perenne.messages.records import RunEvent
+from perenne.store import Store
+
+_READ_AGAIN_S = 0.5  # pause between reads of the database while the host is away
+_ENDS = ("done", "error")
+
+
+async def follow_run(
+    directory: Directory, store: Store, user_id: str, run_id: str, after: int = 0, *, heartbeats: bool = False
+) -> AsyncIterator[RunEvent]:
+    """Every event after `after`, in order, once each, until the run's end. Survives the death of the run's host and of
+    readers; raises NotFound for a run that is not the user's. With `heartbeats` it also yields the host's signs of life."""
+    last = after
+    while True:
+        try:
+            async for event in directory.stream(
+                names.RUN_HOST, "follow", silence_s=names.FOLLOW_SILENCE_S, run_id=run_id, user_id=user_id, after=last
+            ):
+                if event.kind == "heartbeat":
+                    if heartbeats:
+                        yield event
+                    continue
+                if event.seq <= last:
+                    continue
+                last = event.seq
+                yield event
+                if event.kind in _ENDS:
+                    return
+        except (Unavailable, DeadlineExceeded):
+            stored = await store.read("run_events", user_id=user_id, run_id=run_id, after=last, limit=500)
+            for event in stored:
+                last = event.seq
+                yield event
+                if event.kind in _ENDS:
+                    return
+            if heartbeats:
+                yield RunEvent(run_id=run_id, seq=last, kind="heartbeat", data={})
+            await asyncio.sleep(_READ_AGAIN_S)
+            continue
+        if await _closed(store, user_id, run_id, last):
+            return
+
+
+async def _closed(store: Store, user_id: str, run_id: str, last: int) -> bool:
+    """Whether a follow that ended without an end event may stop: the run is closed and all of it was seen."""
+    try:
+        run = await store.read("run", user_id=user_id, run_id=run_id)
+    except (Unavailable, DeadlineExceeded):
+        return False
+    return run.state in ("done", "failed", "stopped") and last >= run.events
