@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from perenne import names
 from perenne.errors import Busy, DeadlineExceeded, PerenneError, Unavailable
@@ -22,7 +22,7 @@ def _translate(error: BaseException, name: str) -> BaseException:
         return Unavailable(name, 0.2, "the call was cancelled")
     if isinstance(error, ray_errors.RayTaskError):
         return error
-    if isinstance(error, ray_errors.BackPressureError):
+    if type(error).__name__ == "BackPressureError":  # ray.serve.exceptions: importing it here would load Serve everywhere
         return Busy(name, 1.0)
     if isinstance(error, ray_errors.GetTimeoutError):
         return DeadlineExceeded(name, 0.0)
@@ -46,8 +46,8 @@ class RayDirectory:
         if name in names.MODELS or name == names.EDGE:
             from ray import serve as ray_serve
 
-            return ray_serve.get_app_handle(name)
-        return ray.get_actor(name, namespace=names.NAMESPACE)
+            return cast("Any", ray_serve).get_app_handle(name)
+        return cast("Any", ray).get_actor(name, namespace=names.NAMESPACE)
 
     async def _handle(self, name: str) -> Any:
         handle = self._handles.get(name)
@@ -117,4 +117,4 @@ class RayDirectory:
             else:
                 import ray
 
-                ray.cancel(source)
+                cast("Any", ray).cancel(source)

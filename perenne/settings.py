@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -84,7 +84,7 @@ class Settings(_Frozen):
     @property
     def ray_dir(self) -> str:
         """Short and ours: a socket path over 107 bytes fails."""
-        return "/tmp/perenne-" + hashlib.sha256(os.path.realpath(self.home).encode()).hexdigest()[:10]
+        return "/tmp/perenne-" + hashlib.sha256(os.path.realpath(self.home).encode()).hexdigest()[:10]  # noqa: S108 - made 0700 by its owner
 
     def path(self, *parts: str) -> Path:
         """A path under the home."""
@@ -99,7 +99,9 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         held = merged.get(key)
-        merged[key] = _merge(held, value) if isinstance(held, dict) and isinstance(value, Mapping) else value
+        if isinstance(held, dict) and isinstance(value, Mapping):
+            value = _merge(cast("dict[str, Any]", held), cast("Mapping[str, Any]", value))
+        merged[key] = value
     return merged
 
 
@@ -112,7 +114,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(loaded, dict):
         raise ConfigurationError(f"{path}: expected a mapping of settings, got {type(loaded).__name__}")
-    return loaded
+    return cast("dict[str, Any]", loaded)
 
 
 def home_of(env: Mapping[str, str]) -> Path:

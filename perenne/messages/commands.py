@@ -215,7 +215,7 @@ class FinishJob(Command):
     lease_token: str
     state: Literal["done", "refused", "failed"]
     reason: str | None = None
-    result: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

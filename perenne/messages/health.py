@@ -20,7 +20,7 @@ class Health:
     detail: str = ""
     spec_hash: str = ""
     started_at: float = 0.0
-    figures: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

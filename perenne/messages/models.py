@@ -50,7 +50,7 @@ class GenerateRequest:
     stop: tuple[str, ...] = ()
     prefix: str = ""
     grammar: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

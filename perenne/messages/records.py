@@ -119,7 +119,7 @@ class Job:
     checkpoint: str | None = None
     lease_token: str | None = None
     lease_until: float | None = None
-    result: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict[str, Any])
     created_at: float
     updated_at: float
 
