@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+import json
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, cast
 
 from perenne import names
-from perenne.errors import Busy, DeadlineExceeded, PerenneError, Unavailable
+from perenne.api import Perenne
+from perenne.errors import Busy, ConfigurationError, DeadlineExceeded, PerenneError, Unavailable
+from perenne.settings import home_of
 
 
 def _translate(error: BaseException, name: str) -> BaseException:
@@ -118,3 +123,57 @@ class RayDirectory:
                 import ray
 
                 cast("Any", ray).cancel(source)
+
+
+def connect(address: str | None = None, *, key: str | None = None, home: str | None = None) -> Perenne:
+    """A client. Without an address: actor handles of the instance whose home is `home` (else PERENNE_HOME, else ~/.perenne), on
+    this PC. With one (``http://127.0.0.1:8000``): HTTP, with `key` or, when it is not given, PERENNE_KEY or the home's own key file.
+
+    Raises Unavailable when no instance runs there, ConfigurationError when ray is not installed or the address has no scheme.
+    """
+    env = dict(os.environ) if home is None else {**os.environ, "PERENNE_HOME": home}
+    if address is None:
+        return _connect_actors(home_of(env))
+    from perenne.http_api import HttpPerenne
+
+    if not address.startswith(("http://", "https://")):
+        raise ConfigurationError(f"expected an address such as http://127.0.0.1:8000, got {address!r}")
+    return HttpPerenne(address, key or env.get("PERENNE_KEY") or key_of(home_of(env)))
+
+
+def key_of(home: Path) -> str | None:
+    """The first key of the instance with this home, if this user may read it."""
+    try:
+        return (home / "key").read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def instance_of(home: Path) -> dict[str, Any]:
+    """What a running instance wrote of itself in HOME/run/instance.json. Unavailable when there is none."""
+    try:
+        return json.loads((home / "run" / "instance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"Perenne at {home}", 5.0, "it is not running; start it with 'perenne up'") from error
+
+
+def _connect_actors(home: Path) -> Perenne:
+    """Join the instance's Ray as a driver that adds nothing to it."""
+    from perenne.actor_api import ActorPerenne
+
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigurationError("calling actors needs ray: pip install 'perenne[ray]', or connect to an address") from error
+    instance = instance_of(home)
+    if not cast("Any", ray).is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.update({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"})
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(home / "ray-token")
+        try:
+            cast("Any", ray).init(
+                address=instance["ray_address"], namespace=names.NAMESPACE, log_to_driver=False, logging_level="ERROR"
+            )
+        except Exception as error:
+            raise Unavailable(f"Perenne at {home}", 2.0, f"its control plane does not answer: {error}") from error
+    return ActorPerenne(RayDirectory(), pc=instance.get("pc", "pc1"), readers=int(instance.get("readers", 1)))
