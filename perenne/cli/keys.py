@@ -38,7 +38,7 @@ def create(
 ) -> None:
     """Make a key. Its secret is shown this once."""
     known: dict[str, Scope] = {"read": "read", "write": "write", "admin": "admin"}
-    wanted = [known[name] for name in (scope or ("read", "write")) if name in known]
+    wanted: list[Scope] = [known[name] for name in (scope or ("read", "write")) if name in known]
     if unknown := set(scope or ()) - set(known):
         raise typer.BadParameter(f"expected {', '.join(known)}, got {', '.join(sorted(unknown))}")
 
