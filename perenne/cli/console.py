@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
@@ -36,7 +36,7 @@ def default_address() -> str:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[Perenne]:
+async def connected() -> AsyncGenerator[Perenne]:
     """A client of the instance that the environment names; says in one sentence when it is not running."""
     address = default_address()
     try:
