@@ -1,0 +1,84 @@
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perenne.errors import PerenneError, Unavailable
+from perenne.lifecycle import Lifecycle, local_backoff_s
+from perenne.messages.health import Go
+from perenne.settings import Settings, load_settings
+
+
+class Supervisor:
+    """A directory in which only the Supervisor is, with answers given beforehand; then it is away."""
+
+    def __init__(self, *answers: Go) -> None:
+        self.answers, self.asked = list(answers), 0
+
+    async def call(self, name: str, method: str, /, *, timeout_s: float, **kwargs: Any) -> Any:
+        self.asked += 1
+        if not self.answers:
+            raise Unavailable(name)
+        return self.answers.pop(0)
+
+    def stream(self, name: str, method: str, /, *, silence_s: float, **kwargs: Any) -> Any:
+        raise PerenneError(name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings({"PERENNE_HOME": str(tmp_path)})
+
+
+async def test_it_recovers_once_the_supervisor_says_go(settings: Settings) -> None:
+    done: list[int] = []
+    supervisor = Supervisor(Go(decision="wait", wait_s=0.1), Go(decision="go"))
+    life = Lifecycle("X", settings, supervisor, lambda: done.append(1))
+    life.begin()
+    await life.ready(within_s=5.0)
+    assert done == [1]
+    assert supervisor.asked == 2
+    assert life.health().status == "ready"
+
+
+async def test_no_answer_means_go(settings: Settings) -> None:
+    life = Lifecycle("X", settings, Supervisor(), lambda: None)
+    life.begin()
+    await life.ready(within_s=5.0)
+
+
+async def test_a_recovery_that_raises_is_reported_and_tried_again(settings: Settings) -> None:
+    attempts: list[float] = []
+
+    def recover() -> None:
+        attempts.append(time.monotonic())
+        if len(attempts) == 1:
+            raise OSError("the disk is away")
+
+    life = Lifecycle("X", settings, Supervisor(Go(decision="go")), recover)
+    life.begin()
+    with pytest.raises(Unavailable, match="the disk is away"):
+        await life.ready(within_s=0.2)
+    assert life.health().status == "degraded"
+    await life.ready(within_s=5.0)
+    assert len(attempts) == 2
+
+
+async def test_a_held_shell_stays_down_and_says_why(settings: Settings) -> None:
+    recovered: list[int] = []
+    held = Go(decision="held", wait_s=30.0, reason="restarted too often")
+    life = Lifecycle("X", settings, Supervisor(held), lambda: recovered.append(1))
+    life.begin()
+    with pytest.raises(Unavailable, match="restarted too often"):
+        await life.ready(within_s=0.5)
+    assert life.health().status == "held"
+    assert recovered == []
+
+
+def test_the_local_backoff_starts_after_three_starts_in_a_minute_and_is_bounded() -> None:
+    now = 1_000.0
+    assert local_backoff_s([now] * 3, now) == 0.0
+    assert local_backoff_s([now] * 4, now) == 0.5
+    assert local_backoff_s([now] * 40, now) == 10.0
+    assert local_backoff_s([now - 61] * 40, now) == 0.0
