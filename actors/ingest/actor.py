@@ -1,0 +1,73 @@
+"""The shell of IngestHost: a loop of its own in a thread of its own, so that neither parsing nor waiting stalls a call."""
+
+import asyncio
+import logging
+import threading
+import time
+
+import ray
+
+from actors.ingest.host import Host
+from perenne.directory import Directory
+from perenne.errors import Unavailable
+from perenne.lifecycle import Lifecycle
+from perenne.messages.health import Health
+from perenne.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_AGAIN_S = 2.0  # pause before a loop that fell over is begun again
+
+
+class IngestHost:
+    """Durable jobs: leased, parsed, cut, embedded, committed. The rows are the truth; this holds nothing that a restart loses."""
+
+    CONCURRENCY = {"health": 2, "work": 8}
+
+    def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        self._name, self._settings, self._directory = name, settings, directory
+        self._host: Host | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._life = Lifecycle(name, settings, directory, self._recover)
+        self._life.begin()
+
+    def _recover(self) -> None:
+        """Start the loop; it takes this name's own leases back by itself."""
+        if self._loop is None:
+            started = threading.Event()
+            threading.Thread(target=self._run, args=(started,), name="ingest", daemon=True).start()
+            if not started.wait(10.0):
+                raise TimeoutError("the ingest loop did not start within 10 s")
+
+    def _run(self, started: threading.Event) -> None:
+        async def work() -> None:
+            self._loop = asyncio.get_running_loop()
+            self._host = Host(self._name, self._settings, self._directory)
+            started.set()
+            await self._host.run()
+
+        while True:
+            try:
+                asyncio.run(work())
+            except Exception as error:
+                log.exception("the ingest loop fell over and begins again")
+                self._life.degrade(f"the ingest loop fell over: {error}")
+            time.sleep(_AGAIN_S)
+            self._life.degrade("")
+
+    @ray.method(concurrency_group="work")
+    async def wake(self) -> None:
+        """There may be a job: look now. A nudge only; jobs are found without it."""
+        await self._life.ready()
+        loop, host = self._loop, self._host
+        if loop is None or host is None:
+            raise Unavailable(self._name, 1.0, "its loop is starting")
+        loop.call_soon_threadsafe(host.wake)
+
+    @ray.method(concurrency_group="health")
+    async def health(self) -> Health:
+        """Jobs in hand and waiting, and whether they move: a parse within its caps counts as moving."""
+        host = self._host
+        if host is None:
+            return self._life.health()
+        return self._life.health(queue=host.queue, progress_age_s=host.pulse.age_s(), **dict(host.ended))

@@ -1,0 +1,111 @@
+"""The process in which one file is parsed: `python -m actors.ingest.child PARENT_PID`. It waits for one request on standard
+input, puts the caps on itself, writes the result beside itself and says in one line how it ended."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from actors.ingest import caps as limits
+from actors.ingest.caps import Caps
+from actors.ingest.parsed import Parsed, Refused
+
+_PROGRESS_EVERY_S = 0.2
+_HEADROOM_BYTES = 48 << 20  # let go of when memory is short, so that the end can still be told
+
+
+class _Answers:
+    """Lines to the parent, on a descriptor that no library prints to."""
+
+    def __init__(self) -> None:
+        self._fd = os.dup(1)
+        os.dup2(2, 1)
+        self._told_at = 0.0
+
+    def say(self, **message: Any) -> None:
+        import orjson
+
+        os.write(self._fd, orjson.dumps(message) + b"\n")
+
+    def progress(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= _PROGRESS_EVERY_S:
+            self._told_at = now
+            self.say(status="progress", done=done, total=total)
+
+
+def _result(parsed: Parsed, chunk_chars: int) -> bytes:
+    import orjson
+
+    from actors.ingest import language
+    from actors.ingest.splitter import split
+
+    spans = split(parsed.text, parsed.blocks, chunk_chars)
+    whole = language.of_document(parsed.text)
+    chunks = [(s.start, s.end, s.page, s.path, language.of_passage(parsed.text[s.start : s.end], whole)) for s in spans]
+    return orjson.dumps(
+        {
+            "media_type": parsed.media_type,
+            "title": parsed.title,
+            "pages": parsed.pages,
+            "language": whole,
+            "text": parsed.text,
+            "chunks": chunks,
+        }
+    )
+
+
+def _work(request: dict[str, Any], answers: _Answers) -> None:
+    from actors.ingest.reading import read
+    from actors.ingest.source import Source
+
+    output = Path(request["output"])
+    source = Source(
+        path=Path(request["path"]),
+        name=request["name"],
+        media_type=request["media_type"],
+        password=request["password"],
+        caps=Caps(**request["caps"]),
+        progress=answers.progress,
+    )
+    result = _result(read(source, output), source.caps.chunk_chars)
+    aside = output.with_suffix(".writing")
+    aside.write_bytes(result)
+    aside.replace(output)
+
+
+def main() -> None:
+    """One request, one answer: `ok` (the result is at `output`), `refused` or `failed` with a reason."""
+    limits.die_with(int(sys.argv[1]))
+    limits.leave_network()
+    limits.yield_to_others()
+    answers = _Answers()
+    import orjson
+
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return
+    request = orjson.loads(line)
+    limits.apply(Caps(**request["caps"]))
+    headroom: bytearray | None = bytearray(_HEADROOM_BYTES)
+    try:
+        _work(request, answers)
+    except Refused as refusal:
+        answers.say(status="refused", reason=str(refusal))
+    except MemoryError:
+        headroom = None
+        answers.say(
+            status="refused", reason=f"reading it takes more than {request['caps']['memory_bytes_max'] >> 20:,} MiB of memory"
+        )
+    except RecursionError:
+        answers.say(status="refused", reason="it is nested too deeply")
+    except Exception as error:
+        answers.say(status="failed", reason=f"{type(error).__name__}: {error}"[:400])
+    else:
+        answers.say(status="ok")
+    del headroom
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""A job in hand: its lease kept alive, its progress told, its end written; everything under the lease's token."""
+
+import asyncio
+import hashlib
+from typing import Any, Literal
+
+from actors.ingest.pulse import Pulse
+from perenne.errors import Busy, Conflict, DeadlineExceeded, LeaseLost, NotFound, Unavailable
+from perenne.ids import new_id
+from perenne.messages.commands import Command, FinishJob, IndexedDocument, ReleaseJob, RenewJob, StoreDocuments
+from perenne.messages.records import Job
+from perenne.store import Store
+
+_RENEWALS_A_LEASE = 3  # so that two may fail before it is lost
+_WRITE_DEADLINE_S = 20.0
+_AWAY = (Unavailable, DeadlineExceeded, Busy)
+
+
+class Holding:
+    """One leased job. `lost` is set once the lease is another's or the job was cancelled: then nothing more is written."""
+
+    def __init__(self, job: Job, store: Store, lease_s: float, pulse: Pulse) -> None:
+        if job.lease_token is None:
+            raise ValueError(f"job {job.id!r} came without a lease")
+        self.job, self._store, self._lease_s, self._pulse = job, store, lease_s, pulse
+        self._token = job.lease_token
+        self._done, self._total, self._unit = job.done, job.total, job.unit
+        self._told: tuple[object, ...] = (self._done, self._total, self._unit)
+        self._moved = asyncio.Event()
+        self.lost = asyncio.Event()
+
+    def _id(self, what: str) -> str:
+        """The same within one lease, so that a write sent twice is done once. Another lease has ids of its own: its token is
+        in the body, and a step that it repeats is one that the checkpoint does not cover."""
+        digest = hashlib.sha256(f"{self.job.id}\0{self._token}\0{what}".encode()).hexdigest()
+        return f"cmd_{digest[:32]}"
+
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        """What the next renewal tells."""
+        self._done, self._total, self._unit = done, total, unit
+        self._moved.set()
+
+    async def _write(self, command: Command) -> Any:
+        """Until it is written or can't be: an outage of the writer is waited out, for as long as the lease may be ours."""
+        while True:
+            if self.lost.is_set():
+                raise LeaseLost(self.job.id)
+            try:
+                with self._pulse.step(_WRITE_DEADLINE_S + 15.0):
+                    return await self._store.write(command, deadline_s=_WRITE_DEADLINE_S)
+            except _AWAY:
+                continue
+            except LeaseLost:
+                self.lost.set()
+                raise
+            except NotFound as error:
+                if error.kind != "job":
+                    raise  # its project or document went away
+                self.lost.set()
+                raise LeaseLost(self.job.id) from None
+
+    async def keep(self) -> None:
+        """Renew the lease until cancelled; ends when it is lost."""
+        while not self.lost.is_set():
+            try:
+                await asyncio.wait_for(self._moved.wait(), self._lease_s / _RENEWALS_A_LEASE)
+                self._moved.clear()
+                if (self._done, self._total, self._unit) == self._told:
+                    continue
+            except TimeoutError:
+                pass
+            self._told = (self._done, self._total, self._unit)
+            await self._renew()
+            await asyncio.sleep(0.5)  # progress is told twice a second at most
+
+    async def _renew(self) -> None:
+        command = RenewJob(
+            command_id=new_id("cmd"),
+            user_id=self.job.user_id,
+            job_id=self.job.id,
+            lease_token=self._token,
+            lease_s=self._lease_s,
+            done=self._done,
+            total=self._total,
+            unit=self._unit,
+        )
+        try:
+            await self._store.write(command, deadline_s=self._lease_s / _RENEWALS_A_LEASE)
+        except _AWAY:
+            return  # the next one may get through
+        except (Conflict, NotFound):
+            self.lost.set()
+
+    async def commit(
+        self, documents: tuple[IndexedDocument, ...], *, space: str, checkpoint: str, done: int, total: int | None, unit: str
+    ) -> None:
+        """Documents, checkpoint and progress in one transaction; LeaseLost when the job is no longer ours."""
+        self._done, self._total, self._unit = done, total, unit
+        self._told = (done, total, unit)
+        await self._write(
+            StoreDocuments(
+                command_id=self._id(f"store {checkpoint}"),
+                user_id=self.job.user_id,
+                job_id=self.job.id,
+                lease_token=self._token,
+                lease_s=self._lease_s,
+                project_id=self.job.project_id or "",
+                space=space,
+                documents=documents,
+                checkpoint=checkpoint,
+                done=done,
+                total=total,
+                unit=unit,
+            )
+        )
+
+    async def finish(
+        self, state: Literal["done", "refused", "failed"], reason: str | None = None, result: dict[str, Any] | None = None
+    ) -> None:
+        """The job's end."""
+        await self._write(
+            FinishJob(
+                command_id=self._id("finish"),
+                user_id=self.job.user_id,
+                job_id=self.job.id,
+                lease_token=self._token,
+                state=state,
+                reason=reason,
+                result=result or {},
+            )
+        )
+
+    async def release(self, delay_s: float, reason: str) -> None:
+        """Back to the queue, for an outage."""
+        await self._write(
+            ReleaseJob(
+                command_id=self._id("release"),
+                user_id=self.job.user_id,
+                job_id=self.job.id,
+                lease_token=self._token,
+                delay_s=delay_s,
+                reason=reason,
+            )
+        )

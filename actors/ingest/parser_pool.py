@@ -1,0 +1,222 @@
+"""Parsing beside us: one process a file, with a spare one kept warm; how each ended is judged here."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from actors.ingest.caps import Caps
+from actors.ingest.parsed import Refused
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LINE_BYTES_MAX = 64 << 10
+_KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+class ParserDied(Exception):
+    """The parser ended without our or the file's doing, or our own disk failed; the same file may go well next time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedChunk:
+    """A passage by its span in the text."""
+
+    start: int
+    end: int
+    page: int | None
+    heading_path: tuple[str, ...]
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """What a parse left on disk."""
+
+    media_type: str
+    title: str | None
+    pages: int | None
+    language: str | None
+    text: str
+    chunks: tuple[ParsedChunk, ...]
+
+
+def load_result(path: Path) -> ParsedFile:
+    """Read what a child wrote; ValueError or OSError when it is not whole."""
+    row: dict[str, Any] = orjson.loads(path.read_bytes())
+    text = row["text"]
+    chunks = tuple(
+        ParsedChunk(start, end, page, tuple(headings), language) for start, end, page, headings, language in row["chunks"]
+    )
+    if any(not 0 <= c.start < c.end <= len(text) for c in chunks):
+        raise ValueError("a passage lies outside its text")
+    return ParsedFile(row["media_type"], row["title"], row["pages"], row["language"], text, chunks)
+
+
+def judge(code: int, caps: Caps, used_cpu_s: float) -> Exception:
+    """Why a child that ended without an answer did."""
+    if code in (-signal.SIGXCPU, -signal.SIGKILL) and used_cpu_s >= caps.cpu_s_max * 0.95:
+        return Refused(f"reading it takes more than {caps.cpu_s_max:g} s of processor time")
+    if code == -signal.SIGKILL:
+        return ParserDied("its parser was killed from outside; the PC may be short of memory")
+    if code == -signal.SIGXCPU:
+        return Refused(f"reading it takes more than {caps.cpu_s_max:g} s of processor time")
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        return Refused(
+            f"it is damaged, or needs more than {caps.memory_bytes_max >> 20:,} MiB of memory: its parser crashed ({name})"
+        )
+    return ParserDied(f"its parser ended with code {code} and no word")
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor seconds that a live process has used; 0 when it can't be told."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+class ParserPool:
+    """`parse` may run in as many calls at once as its caller likes; each has a process to itself."""
+
+    def __init__(self, caps: Caps, work: Path, beat: Callable[[], None] = lambda: None) -> None:
+        self._caps, self._work, self._beat = caps, work, beat
+        self._spare: Process | None = None
+        self._spawning: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def warm(self) -> None:
+        """Have a spare process waiting."""
+        if self._spare is None and not self._closed:
+            self._spare = await self._spawn()
+
+    async def _spawn(self) -> Process:
+        self._work.mkdir(parents=True, exist_ok=True)
+        environment = {k: v for k in _KEPT_ENVIRONMENT if (v := os.environ.get(k))}
+        environment |= {"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+        with (self._work / "parser.log").open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "actors.ingest.child",
+                str(os.getpid()),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                cwd=self._work,
+                limit=_LINE_BYTES_MAX,
+                start_new_session=True,
+            )
+
+    async def _take(self) -> Process:
+        if self._spawning is not None:
+            await asyncio.wait([self._spawning])
+        process, self._spare = self._spare, None
+        if process is None or process.returncode is not None:
+            process = await self._spawn()
+        if not self._closed:
+            self._spawning = asyncio.create_task(self.warm())
+        return process
+
+    async def parse(
+        self,
+        path: Path,
+        *,
+        name: str,
+        output: Path,
+        media_type: str | None = None,
+        password: str | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> ParsedFile:
+        """Parse the file in a process of its own and leave the result at `output`. Raises Refused when the file is at fault,
+        ParserDied when it is not. Cancelled, it kills the process."""
+        process = await self._take()
+        request = {
+            "path": str(path),
+            "name": name,
+            "output": str(output),
+            "media_type": media_type,
+            "password": password,
+            "caps": asdict(self._caps),
+        }
+        try:
+            answer = await self._ask(process, request, on_progress)
+        finally:
+            await _end(process)
+            output.with_suffix(".unpacked").unlink(missing_ok=True)
+            output.with_suffix(".writing").unlink(missing_ok=True)
+        if answer["status"] == "refused":
+            raise Refused(answer["reason"])
+        if answer["status"] != "ok":
+            raise ParserDied(f"its parser failed: {answer['reason']}")
+        try:
+            return await asyncio.to_thread(load_result, output)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ParserDied(f"what its parser wrote can't be read: {error}") from error
+
+    async def _ask(self, process: Process, request: dict[str, Any], on_progress: Callable[[int, int], None]) -> dict[str, Any]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        deadline = asyncio.get_running_loop().time() + self._caps.wall_s_max
+        used_cpu_s = 0.0
+        with contextlib.suppress(ConnectionError):
+            process.stdin.write(orjson.dumps(request) + b"\n")
+            await process.stdin.drain()
+        reading = asyncio.create_task(process.stdout.readline())
+        try:
+            while True:
+                await asyncio.wait([reading], timeout=0.5)
+                self._beat()  # it lives, and its caps bound how long
+                if not reading.done():
+                    used_cpu_s = max(used_cpu_s, _cpu_s(process.pid))
+                    if asyncio.get_running_loop().time() > deadline:
+                        raise self._too_slow(used_cpu_s)
+                    continue
+                line = reading.result()
+                if not line:
+                    code = await process.wait()
+                    raise judge(code, self._caps, used_cpu_s)
+                answer: dict[str, Any] = orjson.loads(line)
+                if answer["status"] != "progress":
+                    return answer
+                on_progress(answer["done"], answer["total"])
+                reading = asyncio.create_task(process.stdout.readline())
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refused(f"it is damaged: its parser answered nonsense ({error})") from error
+        finally:
+            reading.cancel()
+
+    def _too_slow(self, used_cpu_s: float) -> Exception:
+        limit = f"{self._caps.wall_s_max:g} s"
+        if used_cpu_s >= self._caps.wall_s_max / 2:
+            return Refused(f"reading it takes more than {limit}")
+        return ParserDied(f"reading it took more than {limit}, most of them waiting for a busy PC")
+
+    async def close(self) -> None:
+        """End the spare process; a parse in flight is its caller's to cancel. Harmless twice."""
+        self._closed = True
+        if self._spawning is not None:
+            await asyncio.wait([self._spawning])
+        if self._spare is not None:
+            await _end(self._spare)
+            self._spare = None
+
+
+async def _end(process: Process) -> None:
+    """Kill it if it lives, and reap it."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    if process.stdin is not None:
+        process.stdin.close()
+    await process.wait()
