@@ -1,0 +1,33 @@
+import { useEffect, useRef, useState } from "react";
+
+import { IconButton } from "./Button";
+
+/** Asks once, in place, before something is deleted; Escape or leaving it takes the question back. */
+export function ConfirmButton({ label, question, onConfirm, className = "" }: { label: string; question: string; onConfirm: () => void; className?: string }) {
+  const [asking, setAsking] = useState(false);
+  const sure = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (asking) sure.current?.focus();
+  }, [asking]);
+  if (!asking) return <IconButton label={label} icon="trash" className={className} onClick={() => setAsking(true)} />;
+  return (
+    <button
+      ref={sure}
+      type="button"
+      aria-label={`${question} ${label}`}
+      className="h-9 shrink-0 rounded-lg bg-danger px-3 text-sm font-medium text-page"
+      onClick={() => {
+        setAsking(false);
+        onConfirm();
+      }}
+      onBlur={() => setAsking(false)}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape") return;
+        event.stopPropagation();
+        setAsking(false);
+      }}
+    >
+      {question}
+    </button>
+  );
+}

@@ -1,0 +1,120 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMemo } from "react";
+
+import { Button } from "@/components/Button";
+import { Icon } from "@/components/Icon";
+import { ErrorNotice } from "@/components/Notice";
+import { api, keys } from "@/lib/api";
+import { newId } from "@/lib/ids";
+import type { Message, MessagePosted, Project } from "@/lib/types";
+import { go } from "@/lib/url";
+import { useWords } from "@/lib/words";
+
+import { Answer } from "./Answer";
+import { Composer } from "./Composer";
+import { useStickToEnd } from "./useStickToEnd";
+
+function open(message: Message | undefined): boolean {
+  return message?.role === "assistant" && (message.state === "queued" || message.state === "running");
+}
+
+export function Chat({ project, chat }: { project: Project; chat: string | null }) {
+  const t = useWords();
+  const cache = useQueryClient();
+  const fresh = useMemo(() => chat ?? newId("cnv"), [chat]);
+  const messages = useQuery({ queryKey: keys.messages(fresh), queryFn: () => api.messages(fresh), enabled: chat !== null });
+  const list = useMemo(() => (chat === null ? [] : (messages.data ?? [])), [chat, messages.data]);
+  const last = list.at(-1);
+  const going = open(last);
+
+  const refresh = () => {
+    void cache.invalidateQueries({ queryKey: keys.messages(fresh) });
+    void cache.invalidateQueries({ queryKey: keys.conversations(project.id) });
+  };
+  const post = useMutation({
+    mutationFn: (text: string) => api.post(fresh, project.id, text),
+    onSuccess: async (posted: MessagePosted) => {
+      await cache.cancelQueries({ queryKey: keys.messages(fresh) });
+      cache.setQueryData<Message[]>(keys.messages(fresh), (held = []) => [...held, posted.question, posted.reply]);
+      if (chat === null) go({ chat: fresh });
+      void cache.invalidateQueries({ queryKey: keys.conversations(project.id) });
+    },
+  });
+  const stop = useMutation({ mutationFn: (run: string) => api.stop(run) });
+  const { box, end } = useStickToEnd(list.length);
+
+  const said = going ? t.chat.writing : t.chat.finished;
+
+  return (
+    <div className="flex min-h-0 flex-1 flex-col">
+      <h1 className="sr-only">{t.chat.title}</h1>
+      <div ref={box} className="min-h-0 flex-1 overflow-y-auto" tabIndex={list.length > 0 ? 0 : undefined} role="log" aria-label={t.chat.log}>
+        {chat === null ? (
+          <Welcome project={project} />
+        ) : (
+          <div className="mx-auto w-full max-w-3xl space-y-8 px-4 py-6">
+            {messages.isPending && <p className="text-sm text-muted">{t.loading}</p>}
+            {messages.isError && list.length === 0 && <ErrorNotice error={messages.error} onRetry={() => void messages.refetch()} />}
+            {list.map((message) =>
+              message.role === "user" ? (
+                <div key={message.id} className="flex justify-end">
+                  <p className="max-w-[85%] rounded-2xl rounded-br-md bg-soft px-4 py-2.5 text-base break-words whitespace-pre-wrap">
+                    <span className="sr-only">{t.chat.you}: </span>
+                    {message.text}
+                  </p>
+                </div>
+              ) : (
+                <Answer key={message.run_id ?? message.id} message={message} last={message === last} onEnded={refresh} onAgain={refresh} />
+              ),
+            )}
+            <div ref={end} />
+          </div>
+        )}
+      </div>
+      <div role="status" className="sr-only">
+        {(going || post.isSuccess) && said}
+      </div>
+      <div className="space-y-2 px-4 pt-2 pb-4">
+        {post.isError && (
+          <div className="mx-auto max-w-3xl">
+            <ErrorNotice error={post.error} />
+          </div>
+        )}
+        {stop.isError && (
+          <div className="mx-auto max-w-3xl">
+            <ErrorNotice error={stop.error} />
+          </div>
+        )}
+        <Composer
+          key={fresh}
+          going={going}
+          sending={post.isPending}
+          onSend={(text) => post.mutateAsync(text).then(
+            () => true,
+            () => false,
+          )}
+          onStop={() => last?.run_id && stop.mutate(last.run_id)}
+        />
+      </div>
+    </div>
+  );
+}
+
+function Welcome({ project }: { project: Project }) {
+  const t = useWords();
+  const empty = project.documents === 0;
+  return (
+    <div className="mx-auto flex h-full max-w-xl flex-col items-center justify-center gap-3 p-6 text-center">
+      <div className="flex size-12 items-center justify-center rounded-2xl bg-soft text-accent">
+        <Icon name="leaf" className="size-7" />
+      </div>
+      <p className="text-2xl font-semibold tracking-tight">{t.chat.hello}</p>
+      <p className="text-muted">{empty ? t.chat.leadEmpty : t.chat.lead(project.name)}</p>
+      {empty && (
+        <Button look="primary" icon="upload" onClick={() => go({ view: "documents" })}>
+          {t.chat.addDocuments}
+        </Button>
+      )}
+    </div>
+  );
+}

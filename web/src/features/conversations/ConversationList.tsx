@@ -1,0 +1,72 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+
+import { Button } from "@/components/Button";
+import { ConfirmButton } from "@/components/ConfirmButton";
+import { ErrorNotice } from "@/components/Notice";
+import { api, keys } from "@/lib/api";
+import type { Conversation } from "@/lib/types";
+import { go } from "@/lib/url";
+import { useWords } from "@/lib/words";
+
+export function ConversationList({ project, open, onChoose }: { project: string; open: string | null; onChoose: () => void }) {
+  const t = useWords();
+  const list = useQuery({ queryKey: keys.conversations(project), queryFn: () => api.conversations(project) });
+  return (
+    <section className="flex min-h-0 flex-1 flex-col gap-2" aria-labelledby="conversations">
+      <Button
+        icon="plus"
+        className="justify-start"
+        onClick={() => {
+          go({ view: "chat", chat: null, passage: null });
+          onChoose();
+        }}
+      >
+        {t.conversations.start}
+      </Button>
+      <h2 id="conversations" className="px-2 pt-2 text-xs font-medium text-faint">
+        {t.conversations.title}
+      </h2>
+      {list.isError && !list.data && <ErrorNotice error={list.error} onRetry={() => void list.refetch()} />}
+      {list.data?.items.length === 0 && <p className="px-2 text-sm text-muted">{t.conversations.none}</p>}
+      <ul className="-mx-1 min-h-0 flex-1 overflow-y-auto px-1">
+        {list.data?.items.map((conversation) => (
+          <Row key={conversation.id} conversation={conversation} project={project} current={conversation.id === open} onChoose={onChoose} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Row({ conversation, project, current, onChoose }: { conversation: Conversation; project: string; current: boolean; onChoose: () => void }) {
+  const t = useWords();
+  const cache = useQueryClient();
+  const title = conversation.title || t.conversations.untitled;
+  const remove = useMutation({
+    mutationFn: () => api.deleteConversation(conversation.id),
+    onSuccess: () => {
+      if (current) go({ chat: null, passage: null }, true);
+      return cache.invalidateQueries({ queryKey: keys.conversations(project) });
+    },
+  });
+  return (
+    <li className={`group flex items-center rounded-lg ${current ? "bg-soft" : "hover:bg-line/50"}`}>
+      <button
+        type="button"
+        aria-current={current ? "page" : undefined}
+        onClick={() => {
+          go({ view: "chat", chat: conversation.id, passage: null });
+          onChoose();
+        }}
+        className={`min-w-0 flex-1 truncate rounded-lg px-2 py-2 text-left text-sm ${current ? "font-medium" : ""}`}
+      >
+        {title}
+      </button>
+      <ConfirmButton
+        label={t.conversations.remove(title)}
+        question={t.conversations.confirm}
+        onConfirm={() => remove.mutate()}
+        className="opacity-0 group-hover:opacity-100 focus-visible:opacity-100 pointer-coarse:opacity-100"
+      />
+    </li>
+  );
+}

@@ -1,0 +1,109 @@
+import { useSyncExternalStore } from "react";
+
+import { type ApiError, apiErrorOf, unreachable } from "@/lib/apiError";
+import { authorization } from "@/lib/http";
+import { newId } from "@/lib/ids";
+
+/** Files on their way to the server. The list outlives the panel, so that leaving it cancels nothing. */
+export interface Upload {
+  id: string;
+  file: File;
+  project: string;
+  sent: number; // 0 to 1
+  state: "waiting" | "sending" | "failed";
+  error: ApiError | null;
+}
+
+const AT_ONCE = 2;
+const TRIES = 6;
+
+let uploads: readonly Upload[] = [];
+let onDone: (project: string) => void = () => undefined;
+const listeners = new Set<() => void>();
+
+function put(next: readonly Upload[]): void {
+  uploads = next;
+  for (const tell of listeners) tell();
+}
+
+function change(id: string, part: Partial<Upload>): void {
+  put(uploads.map((upload) => (upload.id === id ? { ...upload, ...part } : upload)));
+}
+
+/** One attempt. XMLHttpRequest, because fetch can't say how much was sent. */
+function attempt(upload: Upload): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const route = /\.(jsonl|ndjson)$/i.test(upload.file.name) ? "jsonl" : "documents";
+    request.open("POST", `/api/projects/${encodeURIComponent(upload.project)}/${route}`);
+    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
+    request.setRequestHeader("Idempotency-Key", upload.id); // the same for every attempt: added once
+    request.upload.onprogress = (event) => {
+      if (event.lengthComputable) change(upload.id, { sent: event.loaded / event.total });
+    };
+    request.onload = () => {
+      if (request.status >= 200 && request.status < 300) resolve();
+      else reject(apiErrorOf(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+    };
+    request.onerror = () => reject(unreachable("the connection broke"));
+    const form = new FormData();
+    form.append("file", upload.file, upload.file.name);
+    request.send(form);
+  });
+}
+
+async function send(upload: Upload): Promise<void> {
+  for (let count = 1; ; count += 1) {
+    try {
+      await attempt(upload);
+      put(uploads.filter((other) => other.id !== upload.id));
+      onDone(upload.project);
+      return;
+    } catch (refused) {
+      const error = refused as ApiError;
+      if (!error.passing || count === TRIES) {
+        change(upload.id, { state: "failed", error });
+        return;
+      }
+      change(upload.id, { sent: 0 });
+      await new Promise((resolve) => setTimeout(resolve, (error.retryAfterS ?? Math.min(4, 0.3 * 2 ** count)) * 1000));
+    }
+  }
+}
+
+function fill(): void {
+  const room = AT_ONCE - uploads.filter((upload) => upload.state === "sending").length;
+  for (const upload of uploads.filter((waiting) => waiting.state === "waiting").slice(0, Math.max(0, room))) {
+    change(upload.id, { state: "sending", sent: 0, error: null });
+    void send(upload).finally(fill);
+  }
+}
+
+/** Queue files; says how many were left out because they are empty or hidden. */
+export function addFiles(files: readonly File[], project: string, done: (project: string) => void): number {
+  onDone = done;
+  const good = files.filter((file) => file.size > 0 && !file.name.startsWith("."));
+  put([...uploads, ...good.map((file): Upload => ({ id: newId("cmd"), file, project, sent: 0, state: "waiting", error: null }))]);
+  fill();
+  return files.length - good.length;
+}
+
+export function retryUpload(id: string): void {
+  change(id, { state: "waiting", error: null });
+  fill();
+}
+
+export function dismissUpload(id: string): void {
+  put(uploads.filter((upload) => upload.id !== id));
+}
+
+export function useUploads(project: string): readonly Upload[] {
+  const all = useSyncExternalStore(
+    (tell) => {
+      listeners.add(tell);
+      return () => listeners.delete(tell);
+    },
+    () => uploads,
+  );
+  return all.filter((upload) => upload.project === project);
+}

@@ -1,0 +1,73 @@
+import { get, query, send } from "./http";
+import type {
+  Conversation,
+  Document,
+  DocumentText,
+  Job,
+  Me,
+  Message,
+  MessagePosted,
+  ModelState,
+  Page,
+  Project,
+  SearchResponse,
+} from "./types";
+
+const id = encodeURIComponent;
+const MOST = 50; // pages of a list that is wanted whole
+
+async function whole<T>(page: (after: string | null) => Promise<Page<T>>): Promise<T[]> {
+  const items: T[] = [];
+  let after: string | null = null;
+  for (let count = 0; count < MOST; count += 1) {
+    const got: Page<T> = await page(after);
+    items.push(...got.items);
+    after = got.next;
+    if (after === null) break;
+  }
+  return items;
+}
+
+/** Every route that the page uses. */
+export const api = {
+  me: () => get<Me>("/api/me"),
+  models: () => get<ModelState[]>("/api/models"),
+
+  projects: () => whole<Project>((after) => get(`/api/projects${query({ limit: 200, after })}`)),
+  createProject: (name: string) => send<Project>("POST", "/api/projects", { name }),
+
+  documents: (project: string, state: string | null, after: string | null) =>
+    get<Page<Document>>(`/api/documents${query({ project, state, limit: 50, after })}`),
+  deleteDocument: (document: string) => send<unknown>("DELETE", `/api/documents/${id(document)}`),
+  documentText: (document: string, start: number, end: number) =>
+    get<DocumentText>(`/api/documents/${id(document)}/text${query({ start, end })}`),
+
+  jobs: (project: string) => get<Page<Job>>(`/api/jobs${query({ project, limit: 200 })}`),
+  cancelJob: (job: string) => send<Job>("POST", `/api/jobs/${id(job)}/cancel`),
+  retryJob: (job: string, password?: string) => send<Job>("POST", `/api/jobs/${id(job)}/retry`, password ? { password } : {}),
+
+  conversations: (project: string) => get<Page<Conversation>>(`/api/conversations${query({ project, limit: 100 })}`),
+  deleteConversation: (conversation: string) => send<unknown>("DELETE", `/api/conversations/${id(conversation)}`),
+  messages: (conversation: string) =>
+    whole<Message>((after) => get(`/api/conversations/${id(conversation)}/messages${query({ limit: 200, after })}`)),
+  post: (conversation: string, project: string, text: string) =>
+    send<MessagePosted>("POST", `/api/conversations/${id(conversation)}/messages`, { text, project }),
+  regenerate: (message: string) => send<MessagePosted>("POST", `/api/messages/${id(message)}/regenerate`, {}),
+  stop: (run: string) => send<unknown>("POST", `/api/runs/${id(run)}/stop`),
+
+  search: (text: string, project: string | null) =>
+    send<SearchResponse>("POST", "/api/search", { query: text, k: 10, ...(project ? { project } : {}) }),
+};
+
+/** Keys of the query cache, in one place so that a write can name what it changed. */
+export const keys = {
+  me: ["me"] as const,
+  models: ["models"] as const,
+  projects: ["projects"] as const,
+  documents: (project: string) => ["documents", project] as const,
+  jobs: (project: string) => ["jobs", project] as const,
+  conversations: (project: string) => ["conversations", project] as const,
+  messages: (conversation: string) => ["messages", conversation] as const,
+  text: (document: string, start: number, end: number) => ["text", document, start, end] as const,
+  search: (text: string, project: string | null) => ["search", text, project] as const,
+};

@@ -1,0 +1,16 @@
+import { fileURLToPath } from "node:url";
+
+import tailwindcss from "@tailwindcss/vite";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+
+const server = process.env.PERENNE_ADDRESS ?? "http://127.0.0.1:8000";
+
+export default defineConfig({
+  plugins: [react(), tailwindcss()],
+  resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
+  // Nothing is inlined: the page is served under default-src 'self'.
+  build: { target: "es2022", assetsInlineLimit: 0, sourcemap: false, modulePreload: { polyfill: false } },
+  server: { proxy: { "/api": server, "/readyz": server } },
+  test: { environment: "node", include: ["src/**/*.test.ts"] },
+});
