@@ -1,0 +1,58 @@
+"""Serve applications: deployed by import string, looked at, ended. Blocking calls, each in a thread of the Supervisor's."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, cast
+
+from cluster.tree import Child, load
+from perenne.settings import Settings
+
+
+def _serve() -> Any:
+    from ray import serve as ray_serve
+
+    return cast("Any", ray_serve)
+
+
+def deploy(children: Sequence[Child], settings: Settings) -> None:
+    """Start Serve if needed and hand it these applications; returns before they run."""
+    serve = _serve()
+    serve.start(proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port, "location": "HeadOnly"})
+    arguments = {"settings": settings.model_dump()}
+    targets = [serve.RunTarget(target=load(c.code)(arguments), name=c.name, route_prefix=c.route) for c in children]
+    serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+
+
+def look() -> dict[str, tuple[str, str]]:
+    """State and message of each application, by name; empty when Serve is not up."""
+    status = _serve().status()
+    found: dict[str, tuple[str, str]] = {}
+    for name, application in status.applications.items():
+        parts = [application.message, *(d.message for d in application.deployments.values())]
+        found[name] = (str(getattr(application.status, "value", application.status)), " ".join(p for p in parts if p))
+    return found
+
+
+def shut_down() -> None:
+    """End every application, the proxy and the controller."""
+    _serve().shutdown()
+
+
+async def answers(host: str, port: int, within_s: float) -> bool:
+    """Whether the edge's port gives a 200 to /livez."""
+    host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(within_s):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+            line = await reader.readline()
+            return b" 200 " in line
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        if writer is not None:
+            with contextlib.suppress(OSError):
+                writer.close()

@@ -1,0 +1,37 @@
+"""What keeps the instance from being ready, in plain words."""
+
+from collections.abc import Sequence
+
+from cluster.tree import Child
+from perenne.messages.health import ChildState, ChildStatus
+from perenne.messages.models import ModelState
+
+_MODEL_STATES: dict[str, ChildState] = {"ready": "ready", "unloaded": "ready", "loading": "recovering"}
+
+
+def of_model(state: ModelState) -> tuple[ChildState, str]:
+    """A model replica's own state as a child's state and words: `downloading, 34 %`."""
+    child: ChildState = _MODEL_STATES.get(state.phase, "degraded")
+    if child == "ready":
+        return child, "" if state.phase == "ready" else "unloaded: loads with the next question"
+    share = "" if state.progress is None else f", {state.progress * 100:.0f} %"
+    said = state.detail.strip()
+    more = f" ({said})" if said and state.phase in ("missing", "failed") else ""
+    return child, f"{state.phase}{share}{more}"
+
+
+def why_not(children: Sequence[tuple[Child, ChildStatus]]) -> tuple[str, ...]:
+    """One sentence a child that is needed and not ready."""
+    reasons: list[str] = []
+    for child, status in children:
+        if not child.needed or status.state == "ready":
+            continue
+        is_model = child.kind == "application" and child.route is None
+        label = f"{child.name} model" if is_model else child.name
+        if is_model and status.detail:
+            reasons.append(f"{label}: {status.detail}")
+        elif status.state == "degraded":
+            reasons.append(f"{label} works in part only: {status.detail}")
+        else:
+            reasons.append(f"{label} is {status.state}" + (f": {status.detail}" if status.detail else ""))
+    return tuple(reasons)

@@ -1,0 +1,278 @@
+"""The Supervisor's work: keep every child of the tree there and alive. Runs on one event loop in a thread of its own."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cluster import applications, spawning
+from cluster.reasons import of_model, why_not
+from cluster.standing import Standing, known_starts
+from cluster.tree import Child, build_tree, spec_hash
+from perenne import names
+from perenne.directory import Directory
+from perenne.errors import DeadlineExceeded, PerenneError, Unavailable
+from perenne.messages.health import Go, TreeStatus
+from perenne.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PING_TIMEOUT_S = 2.0
+CONTROL_TIMEOUT_S = 20.0  # one call to the control plane: making an actor, deploying an application
+SERVE_LOOK_S = 3.0  # between looks at Serve when all is well; each second otherwise
+DEPLOY_AGAIN_S = 15.0  # an application that is missing or failed to deploy is handed to Serve again after this
+STOP_SERVE_S = 12.0
+
+
+class Tending:
+    """Tick by tick: look at all children at once, then do what the looks call for."""
+
+    def __init__(self, settings: Settings, directory: Directory) -> None:
+        self._settings, self._directory = settings, directory
+        now = time.time()
+        self._standings = {
+            child.name: Standing(child, known_starts(settings.path(), child.name, now, child.intensity.window_s))
+            for child in build_tree(settings)
+        }
+        self.started_at = now
+        self.last_tick = time.monotonic()
+        self.stopping = threading.Event()
+        self._tick_lock = asyncio.Lock()
+        self._serve_seen: dict[str, tuple[str, str]] = {}
+        self._serve_looked = self._deployed_at = 0.0
+        self._specs: dict[str, str] = {}
+        self._busy: set[str] = set()
+        self._background: set[asyncio.Task[None]] = set()
+
+    # Asked by others
+
+    def go(self, child: str, pid: int) -> Go:
+        """May this shell recover? Its first start waits for what it comes after."""
+        standing = self._standings.get(child)
+        if standing is None:
+            return Go(decision="go")
+        now = time.time()
+        missing = [name for name in standing.child.after if not self._standings[name].ready_once]
+        go = standing.go(pid, now)
+        if go.decision == "go" and missing and not standing.ready_once and not self.stopping.is_set():
+            return Go(decision="wait", wait_s=0.1, reason=f"waits for {', '.join(missing)}")
+        return go
+
+    def status(self) -> TreeStatus:
+        seen = [(standing.child, standing.status()) for standing in self._standings.values()]
+        reasons = why_not(seen)
+        if self.stopping.is_set():
+            reasons = ("it is stopping", *reasons)
+        return TreeStatus(
+            ready=not reasons,
+            children=tuple(status for _, status in seen),
+            reasons=reasons,
+            version=_version(),
+            started_at=self.started_at,
+        )
+
+    # The loop
+
+    async def run(self) -> None:
+        """Tend until the stop."""
+        self._specs = await asyncio.to_thread(self._read_specs)
+        self._begin("Serve", self._deploy)
+        while not self.stopping.is_set():
+            begun = time.monotonic()
+            async with self._tick_lock:
+                try:
+                    await self._tick()
+                except Exception:  # one bad tick must not end the tree's keeper
+                    log.exception("a tick failed")
+            self.last_tick = time.monotonic()
+            all_ready = all(s.status().state == "ready" for s in self._standings.values())
+            period = self._settings.health_period_s if all_ready else min(0.25, self._settings.health_period_s)
+            await asyncio.sleep(max(0.05, period - (time.monotonic() - begun)))
+
+    async def _tick(self) -> None:
+        actors = [s for s in self._standings.values() if s.child.kind == "actor"]
+        models = [s for s in self._standings.values() if s.child.name in names.MODELS]
+        await asyncio.gather(self._look_at_serve(), *(self._look(s) for s in actors), *(self._look_at_model(s) for s in models))
+
+    def _begin(self, key: str, work: Callable[[], Any]) -> None:
+        """Run blocking work in a thread, at most once at a time under one key."""
+        if key in self._busy or self.stopping.is_set():
+            return
+        self._busy.add(key)
+
+        async def run() -> None:
+            try:
+                async with asyncio.timeout(CONTROL_TIMEOUT_S * 3):
+                    await asyncio.to_thread(work)
+            except Exception as error:
+                log.warning("%s: %s: %s", key, type(error).__name__, error)
+            finally:
+                self._busy.discard(key)
+
+        held = asyncio.get_running_loop().create_task(run())
+        self._background.add(held)
+        held.add_done_callback(self._background.discard)
+
+    # Actors
+
+    async def _look(self, standing: Standing) -> None:
+        name = standing.child.name
+        if name in self._busy:
+            return
+        if name not in self._specs or self._specs[name] != spec_hash(standing.child, self._settings):
+            self._begin(name, lambda: self._ensure(standing))
+            return
+        try:
+            health = await self._directory.call(name, "health", timeout_s=PING_TIMEOUT_S)
+        except DeadlineExceeded:
+            standing.silent(time.time())
+        except Unavailable as error:
+            standing.away("starting", error.reason, time.time())
+            if "Died" in error.reason or "not running" in error.reason:
+                self._begin(name, lambda: self._ensure(standing))
+        except Exception as error:
+            standing.away("degraded", f"health: {error}", time.time())
+        else:
+            standing.answered(health, time.time())
+        reason = standing.hung(time.time())
+        if reason:
+            log.error("%s %s: it is replaced", name, reason)
+            self._begin(name, lambda: self._replace(standing, reason))
+
+    def _ensure(self, standing: Standing) -> None:
+        """Find or make the actor; one that runs other code or another configuration is ended first."""
+        child, wanted = standing.child, spec_hash(standing.child, self._settings)
+        held = self._specs.get(child.name)
+        try:
+            if held is not None and held != wanted:
+                spawning.end(child.name, restart=False)
+            spawning.make(child, self._settings)
+        except Exception as error:
+            standing.away("dead", f"it could not be made: {error}", time.time())
+            time.sleep(1.0)
+            raise
+        if held != wanted:
+            self._specs[child.name] = wanted
+            self._write_specs()
+
+    def _replace(self, standing: Standing, reason: str) -> None:
+        spawning.end(standing.child.name, restart=True)
+        standing.reborn(time.time())
+
+    # Serve
+
+    def _deploy(self) -> None:
+        wanted = [s.child for s in self._standings.values() if s.child.kind == "application"]
+        seen = applications.look() if self._specs.get("Serve") else {}
+        new = [c for c in wanted if self._specs.get(c.name) != spec_hash(c, self._settings) or not _is_up(seen.get(c.name))]
+        self._deployed_at = time.monotonic()
+        for child in new:
+            try:
+                applications.deploy([child], self._settings)
+            except Exception as error:
+                log.exception("%s could not be deployed", child.name)
+                self._standings[child.name].away("dead", f"it could not be deployed: {error}", time.time())
+            else:
+                self._specs |= {child.name: spec_hash(child, self._settings), "Serve": "started"}
+                self._write_specs()
+
+    async def _look_at_serve(self) -> None:
+        quiet = all(state == "RUNNING" for state, _ in self._serve_seen.values()) and self._serve_seen
+        if time.monotonic() - self._serve_looked < (SERVE_LOOK_S if quiet else 1.0) or "Serve" not in self._specs:
+            return
+        self._serve_looked = time.monotonic()
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_S * 2):
+                self._serve_seen = await asyncio.to_thread(applications.look)
+        except Exception as error:
+            log.warning("Serve did not say how it is: %s", error)
+            return
+        missing = False
+        for standing in self._standings.values():
+            if standing.child.kind == "application":
+                up = await self._see_application(standing)
+                missing = missing or not up
+        if missing and time.monotonic() - self._deployed_at > DEPLOY_AGAIN_S:
+            self._begin("Serve", self._deploy)
+
+    async def _see_application(self, standing: Standing) -> bool:
+        """Note the application's state; False when it must be handed to Serve again."""
+        name, now = standing.child.name, time.time()
+        state, message = self._serve_seen.get(name, ("NOT_STARTED", "not deployed yet"))
+        if not _is_up((state, message)):
+            standing.away("dead" if state == "DEPLOY_FAILED" else "starting", message[:300], now)
+            return False
+        if state != "RUNNING":
+            standing.away("starting" if state == "DEPLOYING" else "degraded", message[:300], now)
+        elif standing.child.route is not None:
+            if await applications.answers(self._settings.host, self._settings.port, PING_TIMEOUT_S):
+                standing.away("ready", "", now)
+            else:
+                standing.away("degraded", f"port {self._settings.port} does not answer", now)
+        return True
+
+    async def _look_at_model(self, standing: Standing) -> None:
+        name = standing.child.name
+        if self._serve_seen.get(name, ("", ""))[0] != "RUNNING":
+            return
+        try:
+            state = await self._directory.call(name, "state", timeout_s=PING_TIMEOUT_S)
+        except (PerenneError, TimeoutError) as error:
+            standing.away("starting" if not standing.ready_once else "degraded", str(error), time.time())
+        else:
+            standing.away(*of_model(state), time.time())
+
+    # What was applied, so that a Supervisor that was restarted knows whether a child runs this code
+
+    def _read_specs(self) -> dict[str, str]:
+        try:
+            held: dict[str, Any] = json.loads(self._settings.path("run", "specs.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return dict(held["specs"]) if held.get("session") == spawning.session() else {}
+
+    def _write_specs(self) -> None:
+        path = self._settings.path("run", "specs.json")
+        aside = path.with_suffix(f".{threading.get_ident()}")
+        aside.write_text(json.dumps({"session": spawning.session(), "specs": self._specs}))
+        aside.replace(path)
+
+    # The end
+
+    async def stop(self) -> None:
+        """End the tree in the opposite order of its start. Idempotent; what was acknowledged is on disk already."""
+        if self.stopping.is_set():
+            return
+        self.stopping.set()
+        async with self._tick_lock:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(STOP_SERVE_S):
+                    await asyncio.to_thread(applications.shut_down)
+            for standing in reversed(self._standings.values()):
+                if standing.child.kind == "actor":
+                    await self._end(standing.child)
+
+    async def _end(self, child: Child) -> None:
+        if hasattr(spawning.load(child.code), "close"):
+            with contextlib.suppress(Exception):
+                await self._directory.call(child.name, "close", timeout_s=3.0)
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(3.0):
+                await asyncio.to_thread(spawning.end, child.name, restart=False)
+
+
+def _is_up(seen: tuple[str, str] | None) -> bool:
+    return seen is not None and seen[0] not in ("NOT_STARTED", "DEPLOY_FAILED", "DELETING")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("perenne")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,72 @@
+"""The whole runtime as data: what runs, what each waits for at its first start, and how often it may start again."""
+
+import hashlib
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from cluster.environment import CHECKOUT
+from cluster.restarts import Intensity, Patience
+from perenne import names
+from perenne.settings import Settings
+
+_USUAL_INTENSITY, _USUAL_PATIENCE = Intensity(), Patience()
+# An ingest job or an answer may take its time between two signs of progress.
+_SLOW_WORK = Patience(progress_s=600.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """`code` is `module:Class` of an actor or `module:builder` of a Serve application. `after`: at its first start it waits until
+    these have been ready once; later it recovers alone. A search or an answer is impossible without the `needed` ones."""
+
+    name: str
+    code: str
+    kind: Literal["actor", "application"] = "actor"
+    after: tuple[str, ...] = ()
+    needed: bool = True
+    intensity: Intensity = _USUAL_INTENSITY
+    patience: Patience = _USUAL_PATIENCE
+    route: str | None = None
+
+
+def build_tree(settings: Settings) -> tuple[Child, ...]:
+    """The children of the Supervisor, in start order; they are ended in the opposite one."""
+    readers = [names.store_reader(n) for n in range(settings.store.readers)]
+    shards = [names.index_shard(settings.embedding.model, n) for n in range(settings.shards)]
+    writer, blobs = names.STORE_WRITER, names.blob_store(settings.pc)
+    return (
+        Child(name=writer, code="actors.store.actor:StoreWriter"),
+        Child(name=blobs, code="actors.blobs.actor:BlobStore"),
+        *(Child(name=name, code="actors.store.actor:StoreReader", after=(writer,)) for name in readers),
+        *(Child(name=name, code="actors.index.actor:IndexShard", after=(readers[0],)) for name in shards),
+        Child(name=names.RUN_HOST, code="actors.runs.actor:RunHost", after=(readers[0],), patience=_SLOW_WORK),
+        Child(name=names.INGEST_HOST, code="actors.ingest.actor:IngestHost", after=(readers[0], blobs), patience=_SLOW_WORK),
+        Child(name=names.EDGE, kind="application", code="serve.app:edge", route="/"),
+        Child(name=names.EMBEDDING, kind="application", code="actors.models.app:embedding"),
+        Child(name=names.LANGUAGE, kind="application", code="actors.models.app:language"),
+    )
+
+
+def load(code: str) -> Any:
+    """The class or builder that `module:name` names."""
+    module, _, name = code.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@cache
+def _code_hash(package: str) -> str:
+    digest = hashlib.sha256()
+    for folder in (Path(CHECKOUT, *package.split(".")), CHECKOUT / "perenne"):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(str(path.relative_to(CHECKOUT)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def spec_hash(child: Child, settings: Settings) -> str:
+    """Changes when the child's code (its package and the contract) or the configuration does."""
+    module = child.code.partition(":")[0]
+    parts = (child.code, child.route or "", _code_hash(module.rpartition(".")[0] or module), settings.model_dump_json())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
