@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from actors.ingest.formats.package import Element, Package, local
+from actors.ingest.formats.relations import package_title
 from actors.ingest.parsed import Builder, Parsed, squeeze
 from actors.ingest.source import Source
 
@@ -183,6 +184,5 @@ def parse(source: Source) -> Parsed:
         for element in () if body is None else _blocks(body):
             (text.paragraph if local(element) == "p" else text.table)(element)
         text.close()
-        core = package.optional("docProps/core.xml")
-    title = None if core is None else next((e.text for e in core if local(e) == "title"), None)
+        title = package_title(package)
     return builder.build("application/vnd.openxmlformats-officedocument.wordprocessingml.document", title=title)
