@@ -1,0 +1,306 @@
+"""The shells of the database: one that writes, some that read."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+import ray
+
+from perenne import names
+from perenne.directory import Directory
+from perenne.errors import Unavailable
+from perenne.lifecycle import Lifecycle
+from perenne.messages.commands import Command, Outcome, StoreDocuments
+from perenne.messages.health import Health
+from perenne.messages.records import (
+    Conversation,
+    Document,
+    DocumentText,
+    Job,
+    Key,
+    Message,
+    Page,
+    Project,
+    Run,
+    RunEvent,
+    User,
+)
+from perenne.messages.search import Feed, Filters, LexicalHits, Passages, ShardHits, ShardQuery
+from perenne.settings import Settings
+
+method = cast("Any", ray).method
+
+ASK_S = 30.0  # the longest that a question may take
+
+
+class StoreWriter:
+    """The one writer. See `actors.store.writer.WriterCore`."""
+
+    CONCURRENCY = {"health": 2, "submit": 1024, "follow": 256}
+
+    def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        from actors.store.mutants import mutants_of
+        from actors.store.writer import WriterCore
+
+        self._core = WriterCore(
+            settings.database_url,
+            queue=settings.store.queue,
+            batch=settings.store.batch,
+            mutants=mutants_of(settings),
+            on_commit=self._committed,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._moved = asyncio.Event()
+        self._seen = 0
+        self._life = Lifecycle(name, settings, directory, self._core.open)
+        self._life.begin()
+
+    @method(concurrency_group="submit")
+    async def submit(self, *, commands: tuple[Command, ...]) -> tuple[Outcome, ...]:
+        """An Outcome each, in order, once they are on disk. Busy or TooLarge: none was taken."""
+        await self._life.ready()
+        if any(type(command) is StoreDocuments for command in commands):
+            answered = await asyncio.to_thread(self._core.submit, commands)  # its terms take time to make
+        else:
+            answered = self._core.submit(commands)
+        return await asyncio.wrap_future(answered)
+
+    @method(concurrency_group="health")
+    async def head(self) -> int:
+        """The feed's last sequence number that is on disk."""
+        await self._life.ready()
+        return self._core.head
+
+    @method(concurrency_group="health")
+    async def epoch(self) -> int:
+        """Raised at every start of a writer."""
+        await self._life.ready()
+        return self._core.epoch
+
+    def _committed(self, head: int) -> None:
+        """In the writer's thread."""
+        loop = self._loop
+        if loop is not None and head != self._seen:
+            self._seen = head
+            loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    @method(concurrency_group="follow")
+    async def follow_head(self, *, after: int) -> AsyncIterator[int]:
+        """Each new head at once, the same again every second; ends after 30 s and is asked again."""
+        await self._life.ready()
+        self._loop = asyncio.get_running_loop()
+        end = time.monotonic() + names.FOLLOW_LEASE_S
+        last = after
+        while (left := end - time.monotonic()) > 0:
+            moved = self._moved
+            head = self._core.head
+            if head <= last:
+                try:
+                    async with asyncio.timeout(min(names.HEARTBEAT_S, left)):
+                        await moved.wait()
+                except TimeoutError:
+                    yield self._core.head
+                continue
+            last = head
+            yield head
+
+    @method(concurrency_group="health")
+    async def health(self) -> Health:
+        core = self._core
+        if core.fenced:
+            self._life.degrade("another writer took over")
+        return self._life.health(
+            queue=core.queue, progress_age_s=core.progress_age_s, head=core.head, epoch=core.epoch, log_bytes=core.log_bytes
+        )
+
+    async def close(self) -> None:
+        """Finish what is queued and let go of the database."""
+        await asyncio.to_thread(self._core.close)
+
+
+class StoreReader:
+    """Read-only questions, each answered from one moment of the database. NotFound for what is not the user's."""
+
+    CONCURRENCY = {"health": 2, "read": 64}
+
+    def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        from actors.store import feed, fulltext, reading, talks
+        from actors.store.reader import ReaderCore
+
+        self._feed, self._fulltext, self._reading, self._talks = feed, fulltext, reading, talks
+        self._name = name
+        self._core = ReaderCore(settings.database_url)
+        self._open = 0
+        self._progress = time.monotonic()
+        self._life = Lifecycle(name, settings, directory, self._core.open)
+        self._life.begin()
+
+    async def _ask(self, question: Callable[..., Any], **arguments: Any) -> Any:
+        await self._life.ready()
+        self._open += 1
+        try:
+            async with asyncio.timeout(ASK_S):
+                return await asyncio.wrap_future(self._core.submit(question, **arguments))
+        except TimeoutError:
+            raise Unavailable(self._name, 1.0, f"{getattr(question, '__name__', 'a question')} took too long") from None
+        finally:
+            self._open -= 1
+            self._progress = time.monotonic()
+
+    # People
+
+    @method(concurrency_group="read")
+    async def key_by_hash(self, *, key_hash: str) -> Key | None:
+        return await self._ask(self._reading.key_by_hash, key_hash=key_hash)
+
+    @method(concurrency_group="read")
+    async def users(self) -> tuple[User, ...]:
+        return await self._ask(self._reading.list_users)
+
+    @method(concurrency_group="read")
+    async def keys(self, *, user_id: str) -> tuple[Key, ...]:
+        return await self._ask(self._reading.list_keys, user_id=user_id)
+
+    # Projects, documents, jobs
+
+    @method(concurrency_group="read")
+    async def projects(self, *, user_id: str, limit: int = 100, after: str | None = None) -> Page[Project]:
+        return await self._ask(self._reading.list_projects, user_id=user_id, limit=limit, after=after)
+
+    @method(concurrency_group="read")
+    async def project(self, *, user_id: str, project: str) -> Project:
+        """By id or by name."""
+        return await self._ask(self._reading.find_project, user_id=user_id, project=project)
+
+    @method(concurrency_group="read")
+    async def documents(
+        self,
+        *,
+        user_id: str,
+        project_id: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Page[Document]:
+        return await self._ask(
+            self._reading.list_documents, user_id=user_id, project_id=project_id, state=state, limit=limit, after=after
+        )
+
+    @method(concurrency_group="read")
+    async def document(self, *, user_id: str, document_id: str) -> Document:
+        return await self._ask(self._reading.find_document, user_id=user_id, document_id=document_id)
+
+    @method(concurrency_group="read")
+    async def document_text(self, *, user_id: str, document_id: str, start: int = 0, end: int | None = None) -> DocumentText:
+        return await self._ask(self._reading.document_text, user_id=user_id, document_id=document_id, start=start, end=end)
+
+    @method(concurrency_group="read")
+    async def jobs(
+        self,
+        *,
+        user_id: str,
+        project_id: str | None = None,
+        states: tuple[str, ...] | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Page[Job]:
+        return await self._ask(
+            self._reading.list_jobs, user_id=user_id, project_id=project_id, states=states, limit=limit, after=after
+        )
+
+    @method(concurrency_group="read")
+    async def job(self, *, user_id: str, job_id: str) -> Job:
+        return await self._ask(self._reading.find_job, user_id=user_id, job_id=job_id)
+
+    @method(concurrency_group="read")
+    async def open_jobs(self) -> tuple[Job, ...]:
+        return await self._ask(self._reading.open_jobs)
+
+    # Conversations and runs
+
+    @method(concurrency_group="read")
+    async def conversations(
+        self, *, user_id: str, project_id: str | None = None, limit: int = 50, after: str | None = None
+    ) -> Page[Conversation]:
+        return await self._ask(self._talks.list_conversations, user_id=user_id, project_id=project_id, limit=limit, after=after)
+
+    @method(concurrency_group="read")
+    async def conversation(self, *, user_id: str, conversation_id: str) -> Conversation:
+        return await self._ask(self._talks.find_conversation, user_id=user_id, conversation_id=conversation_id)
+
+    @method(concurrency_group="read")
+    async def messages(
+        self, *, user_id: str, conversation_id: str, limit: int = 200, after: str | None = None
+    ) -> Page[Message]:
+        return await self._ask(
+            self._talks.list_messages, user_id=user_id, conversation_id=conversation_id, limit=limit, after=after
+        )
+
+    @method(concurrency_group="read")
+    async def run(self, *, user_id: str | None, run_id: str) -> Run:
+        """`user_id` None: any user's."""
+        return await self._ask(self._talks.find_run, user_id=user_id, run_id=run_id)
+
+    @method(concurrency_group="read")
+    async def run_events(self, *, user_id: str | None, run_id: str, after: int = 0, limit: int = 500) -> tuple[RunEvent, ...]:
+        return await self._ask(self._talks.list_run_events, user_id=user_id, run_id=run_id, after=after, limit=limit)
+
+    @method(concurrency_group="read")
+    async def open_runs(self, *, limit: int = 500) -> tuple[Run, ...]:
+        return await self._ask(self._talks.open_runs, limit=limit)
+
+    # Search
+
+    @method(concurrency_group="read")
+    async def search_text(
+        self, *, user_id: str, project_id: str | None, query: str, k: int, filters: Filters | None = None
+    ) -> LexicalHits:
+        return await self._ask(
+            self._fulltext.search_text,
+            counted=self._core.counted,
+            user_id=user_id,
+            project_id=project_id,
+            query=query,
+            k=k,
+            filters=filters or Filters(),
+        )
+
+    @method(concurrency_group="read")
+    async def chunks(self, *, user_id: str, chunk_ids: tuple[int, ...]) -> Passages:
+        return await self._ask(self._reading.find_chunks, user_id=user_id, chunk_ids=tuple(chunk_ids))
+
+    @method(concurrency_group="read")
+    async def neighbours(self, *, user_id: str, chunk_id: int, before: int = 1, after: int = 1) -> Passages:
+        return await self._ask(self._reading.neighbours, user_id=user_id, chunk_id=chunk_id, before=before, after=after)
+
+    @method(concurrency_group="read")
+    async def index_feed(self, *, space: str, after_seq: int, limit_bytes: int = 4 << 20) -> Feed:
+        return await self._ask(self._feed.index_feed, space=space, after_seq=after_seq, limit_bytes=limit_bytes)
+
+    @method(concurrency_group="read")
+    async def scan(self, *, user_id: str, space: str, query: ShardQuery, after_seq: int) -> ShardHits:
+        return await self._ask(self._feed.scan, user_id=user_id, space=space, query=query, after_seq=after_seq)
+
+    @method(concurrency_group="read")
+    async def vector_head(self, *, user_id: str, project_id: str | None = None) -> int:
+        return await self._ask(self._fulltext.vector_head, user_id=user_id, project_id=project_id)
+
+    # The house
+
+    @method(concurrency_group="read")
+    async def counts(self) -> dict[str, int]:
+        return await self._ask(self._talks.counts)
+
+    @method(concurrency_group="health")
+    async def health(self) -> Health:
+        age = time.monotonic() - self._progress if self._open else 0.0
+        return self._life.health(queue=self._open, progress_age_s=age)
+
+    async def close(self) -> None:
+        """Wait for open questions."""
+        await asyncio.to_thread(self._core.close)

@@ -1,0 +1,69 @@
+"""The write-ahead log kept short: moved into the database aside from the writer, cut off when that didn't keep up."""
+
+import contextlib
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+from actors.store.database import connect_sqlite
+
+log = logging.getLogger(__name__)
+
+PASSIVE_BYTES = 8 << 20  # of log: from here it is moved into the database while writing goes on
+TRUNCATE_BYTES = 256 << 20  # from here the writer waits until all is moved, then cuts the log off
+
+
+class Checkpointer:
+    """Watches one SQLite database's log. `due` is called by the writer between transactions."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = path.with_name(path.name + "-wal")
+        self._wanted = threading.Event()
+        self._closing = False
+        self._moved_at = 0  # length of the log at the last look
+        self._thread = threading.Thread(target=self._run, name="store-checkpoint", daemon=True)
+        self._thread.start()
+
+    def log_bytes(self) -> int:
+        try:
+            return self._log.stat().st_size
+        except OSError:
+            return 0
+
+    def due(self, raw: Any) -> None:
+        """Ask for a move when the log is long; cut it off over the writer's own connection `raw` when it is far too long."""
+        size = self.log_bytes()
+        if size >= TRUNCATE_BYTES:
+            busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                log.warning("the log of %s has %d MB and a reader holds on to it", self._path, size >> 20)
+        elif size >= PASSIVE_BYTES:
+            self._wanted.set()
+
+    def _run(self) -> None:
+        connection: Any = None
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            if self._closing:
+                break
+            try:
+                if connection is None:
+                    connection = connect_sqlite(self._path, create=False, pragmas=("synchronous=FULL",))
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except Exception as error:  # a full disk: the log stays, the writer will say so itself
+                log.warning("moving the log into %s failed: %s", self._path, error)
+                if connection is not None:
+                    with contextlib.suppress(Exception):
+                        connection.close()
+                connection = None
+        if connection is not None:
+            connection.close()
+
+    def close(self) -> None:
+        """Stop. Harmless twice."""
+        self._closing = True
+        self._wanted.set()
+        self._thread.join(timeout=10.0)

@@ -1,0 +1,85 @@
+"""Taking a document's passages, or all of it, out of every table that holds any of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select, text, update
+
+from actors.store.tables import chunks, document_projects, document_texts, documents, jobs, projects, vectors
+from actors.store.work import Work
+
+_CHUNK_IDS = select(chunks.c.id).where(chunks.c.document_id == bindparam("id_"))
+_COUNT = select(documents.c.chunks).where(documents.c.id == bindparam("id_"))
+_FORGET_TERMS = text("DELETE FROM chunk_terms WHERE rowid = :id_")
+_DELETE_VECTORS = delete(vectors).where(vectors.c.chunk_id == bindparam("id_"))
+_DELETE_CHUNKS = delete(chunks).where(chunks.c.document_id == bindparam("id_"))
+_DELETE_TEXTS = delete(document_texts).where(document_texts.c.document_id == bindparam("id_"))
+_DELETE_DOCUMENT = delete(documents).where(documents.c.id == bindparam("id_"))
+_PROJECTS = select(document_projects.c.project_id).where(document_projects.c.document_id == bindparam("id_"))
+_LINK = insert(document_projects)
+_UNLINK = delete(document_projects).where(
+    document_projects.c.document_id == bindparam("id_"), document_projects.c.project_id == bindparam("project_")
+)
+_COUNT_IN = (
+    update(projects)
+    .where(projects.c.id == bindparam("id_"))
+    .values(documents=projects.c.documents + bindparam("documents_"), chunks=projects.c.chunks + bindparam("chunks_"))
+)
+_EMPTY = update(documents).where(documents.c.id == bindparam("id_")).values(chunks=0, characters=0, pages=None, language=None)
+_CANCEL_JOBS = (
+    update(jobs)
+    .where(jobs.c.document_id == bindparam("id_"), jobs.c.state.in_(("queued", "running")))
+    .values(state="cancelled", reason=bindparam("reason_"), lease_token=None, lease_until=None, worker=None, password=None)
+)
+
+
+def projects_of(work: Work, document_id: str) -> tuple[str, ...]:
+    return tuple(sorted(row.project_id for row in work.conn.execute(_PROJECTS, {"id_": document_id})))
+
+
+def count_in(work: Work, project_ids: Sequence[str], documents: int, chunks: int) -> None:
+    """Add to the counters of projects."""
+    if project_ids and (documents or chunks):
+        rows: list[dict[str, Any]] = [{"id_": p, "documents_": documents, "chunks_": chunks} for p in project_ids]
+        work.conn.execute(_COUNT_IN, rows)
+
+
+def link(work: Work, document_id: str, project_id: str, chunk_count: int) -> None:
+    work.conn.execute(_LINK, {"project_id": project_id, "document_id": document_id})
+    count_in(work, (project_id,), 1, chunk_count)
+
+
+def unlink(work: Work, document_id: str, project_id: str, chunk_count: int) -> None:
+    work.conn.execute(_UNLINK, {"id_": document_id, "project_": project_id})
+    count_in(work, (project_id,), -1, -chunk_count)
+
+
+def cancel_jobs(work: Work, document_id: str, reason: str) -> None:
+    """End the open jobs of a document; whoever holds one loses its lease."""
+    work.conn.execute(_CANCEL_JOBS, {"id_": document_id, "reason_": reason})
+
+
+def erase_passages(work: Work, document_id: str, project_ids: Sequence[str]) -> None:
+    """Drop text, chunks, terms and vectors of a document that stays. The caller says so in the feed."""
+    ids: list[dict[str, Any]] = [{"id_": row.id} for row in work.conn.execute(_CHUNK_IDS, {"id_": document_id})]
+    if ids:
+        work.conn.execute(_FORGET_TERMS, ids)
+        work.conn.execute(_DELETE_VECTORS, ids)
+        work.conn.execute(_DELETE_CHUNKS, {"id_": document_id})
+        count_in(work, project_ids, 0, -len(ids))
+    work.conn.execute(_DELETE_TEXTS, {"id_": document_id})
+    work.conn.execute(_EMPTY, {"id_": document_id})
+
+
+def erase_documents(work: Work, document_ids: Sequence[str]) -> None:
+    """Delete documents with all that is theirs, and say so in the feed."""
+    for document_id in document_ids:
+        project_ids = projects_of(work, document_id)
+        cancel_jobs(work, document_id, "the document was deleted")
+        erase_passages(work, document_id, project_ids)
+        for project_id in project_ids:
+            unlink(work, document_id, project_id, 0)
+        work.conn.execute(_DELETE_DOCUMENT, {"id_": document_id})
+        seq = work.change("passages", document_id, "delete")
+        work.searched(project_ids, seq)
+        work.change("document", document_id, "delete")

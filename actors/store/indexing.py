@@ -1,0 +1,201 @@
+"""The command that makes documents findable: text, passages, terms and vectors in one transaction."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, insert, text, update
+
+from actors.store.documents import TITLE_CHARS_MAX, by_external_id, document_row, insert_document
+from actors.store.erasure import count_in, erase_passages, projects_of
+from actors.store.jobs import held, job_row, record_progress, set_checkpoint
+from actors.store.projects import project_row
+from actors.store.rows import encode, job_of
+from actors.store.tables import chunks, document_texts, documents, vectors
+from actors.store.terms import passage_terms
+from actors.store.work import Work, read_meta, write_meta
+from perenne.errors import InvalidRequest, NotFound
+from perenne.messages.commands import IndexedDocument, NewChunk, StoreDocuments
+from perenne.messages.records import Job
+
+TEXT_PIECE_CHARS = 32_768  # one row of a document's text
+
+_INSERT_TEXT = insert(document_texts)
+_INSERT_CHUNK = insert(chunks)
+_INSERT_VECTOR = insert(vectors)
+_INSERT_TERMS = text("INSERT INTO chunk_terms (rowid, title, body) VALUES (:id_, :title_, :body_)")
+_UPDATE = (
+    update(documents)
+    .where(documents.c.id == bindparam("id_"))
+    .values(
+        title=bindparam("title_"),
+        external_id=bindparam("external_"),
+        language=bindparam("language_"),
+        pages=bindparam("pages_"),
+        chunks=bindparam("chunks_"),
+        characters=bindparam("characters_"),
+        state=bindparam("state_"),
+        reason=None,
+        updated_at=bindparam("now_"),
+    )
+)
+
+Terms = tuple[str, str]  # of a passage's title and of its body
+
+
+def terms_of(command: StoreDocuments) -> list[list[Terms]]:
+    """What full text will keep, a list for each document. Needs no database: it is made before the transaction."""
+    return [
+        [
+            (
+                passage_terms(each.title, chunk.language or each.language),
+                passage_terms(chunk.text, chunk.language or each.language),
+            )
+            for chunk in each.chunks
+        ]
+        for each in command.documents
+    ]
+
+
+def store_documents(work: Work, command: StoreDocuments) -> Job:
+    job = held(work, command, command.job_id, command.lease_token)
+    if project_row(work.conn, command.project_id, job.user_id) is None:
+        raise NotFound("project", command.project_id)
+    terms: list[list[Terms]] = work.prepared if work.prepared is not None else terms_of(command)
+    for each, its_terms in zip(command.documents, terms, strict=True):
+        _store(work, command, job, each, its_terms)
+    record_progress(work, job.id, command.lease_s, command.done, command.total, command.unit)
+    set_checkpoint(work, job.id, command.checkpoint)
+    work.change("job", job.id, "update")
+    return job_of(job_row(work.conn, job.id), for_holder=True)
+
+
+def _target(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument) -> Any:
+    """The row of the document that this is (a part of); made when there is none."""
+    row = document_row(work.conn, each.document_id)
+    if row is None and each.external_id is not None:
+        row = by_external_id(work.conn, job.user_id, command.project_id, each.external_id)
+    if row is not None:
+        if row.user_id != job.user_id:
+            raise NotFound("document", each.document_id)
+        return row
+    if job.kind == "document" or not each.first:
+        raise NotFound("document", each.document_id)
+    insert_document(
+        work,
+        command.project_id,
+        {
+            "id": each.document_id,
+            "user_id": job.user_id,
+            "title": each.title.strip()[:TITLE_CHARS_MAX] or each.external_id or each.document_id,
+            "external_id": each.external_id,
+            "size_bytes": len(each.text.encode()),
+            "state": "indexing",
+        },
+    )
+    return document_row(work.conn, each.document_id)
+
+
+def _row_bytes(work: Work, space: str, each: IndexedDocument) -> int:
+    """The length of one vector, the same for all of a space. InvalidRequest for any other."""
+    if not each.vectors:
+        return 0
+    size, rest = divmod(len(each.vectors), max(1, len(each.chunks)))
+    if rest or size == 0 or size % 4 or not each.chunks:
+        raise InvalidRequest(f"{len(each.vectors)} bytes of vectors do not fit {len(each.chunks)} chunks", "vectors")
+    known = read_meta(work.conn, f"dimension:{space}")
+    if known is None:
+        write_meta(work.conn, f"dimension:{space}", str(size // 4))
+    elif int(known) != size // 4:
+        raise InvalidRequest(f"the space {space!r} has {known} dimensions, the vectors {size // 4}", "vectors")
+    return size
+
+
+def _store(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument, terms: Sequence[Terms]) -> None:
+    size = _row_bytes(work, command.space, each)
+    row = _target(work, command, job, each)
+    project_ids = projects_of(work, row.id)
+    if each.first:
+        erase_passages(work, row.id, project_ids)
+    chunk_count, characters = (0, 0) if each.first else (row.chunks, row.characters)
+    _check_spans(each.chunks, characters + len(each.text))
+    _insert_text(work, row.id, characters, each.text)
+    seq = work.change("passages", row.id, "set" if each.first else "add")
+    if each.chunks:
+        _insert_chunks(work, command.space, row.id, each, terms, size, seq)
+        count_in(work, project_ids, 0, len(each.chunks))
+    work.searched(project_ids, seq)
+    title = each.title.strip()[:TITLE_CHARS_MAX] or row.title
+    pages = max((p for p in (row.pages if not each.first else None, each.pages) if p is not None), default=None)
+    work.conn.execute(
+        _UPDATE,
+        {
+            "id_": row.id,
+            "title_": title,
+            "external_": each.external_id if each.external_id is not None else row.external_id,
+            "language_": each.language or (None if each.first else row.language),
+            "pages_": pages,
+            "chunks_": chunk_count + len(each.chunks),
+            "characters_": characters + len(each.text),
+            "state_": "indexed" if each.last else "indexing",
+            "now_": work.now,
+        },
+    )
+    work.change("document", row.id, "update")
+
+
+def _check_spans(new: Sequence[NewChunk], total: int) -> None:
+    for chunk in new:
+        if not 0 <= chunk.start <= chunk.end <= total:
+            raise InvalidRequest(f"chunk {chunk.ordinal} spans {chunk.start}..{chunk.end} of a text of {total}", "chunks")
+
+
+def _insert_text(work: Work, document_id: str, at: int, added: str) -> None:
+    pieces: list[dict[str, Any]] = [
+        {"document_id": document_id, "start": at + i, "end": at + min(i + TEXT_PIECE_CHARS, len(added)), "text": piece}
+        for i in range(0, len(added), TEXT_PIECE_CHARS)
+        if (piece := added[i : i + TEXT_PIECE_CHARS])
+    ]
+    if pieces:
+        work.conn.execute(_INSERT_TEXT, pieces)
+
+
+def _insert_chunks(
+    work: Work, space: str, document_id: str, each: IndexedDocument, terms: Sequence[Terms], size: int, seq: int
+) -> None:
+    ids = work.chunk_ids(len(each.chunks))
+    work.conn.execute(
+        _INSERT_CHUNK,
+        [
+            {
+                "id": chunk_id,
+                "document_id": document_id,
+                "language": chunk.language or each.language,
+                "ordinal": chunk.ordinal,
+                "start": chunk.start,
+                "end": chunk.end,
+                "page": chunk.page,
+                "heading_path": encode(chunk.heading_path) if chunk.heading_path else None,
+                "text": chunk.text,
+            }
+            for chunk_id, chunk in zip(ids, each.chunks, strict=True)
+        ],
+    )
+    work.conn.execute(
+        _INSERT_TERMS,
+        [{"id_": chunk_id, "title_": title, "body_": body} for chunk_id, (title, body) in zip(ids, terms, strict=True)],
+    )
+    if size:
+        data = memoryview(each.vectors)
+        work.conn.execute(
+            _INSERT_VECTOR,
+            [
+                {
+                    "space": space,
+                    "chunk_id": chunk_id,
+                    "document_id": document_id,
+                    "seq": seq,
+                    "data": bytes(data[i * size : (i + 1) * size]),
+                }
+                for i, chunk_id in enumerate(ids)
+            ],
+        )

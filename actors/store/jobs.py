@@ -1,0 +1,230 @@
+"""Commands about durable work: leased, renewed, given back, ended."""
+
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+
+from actors.store.rows import encode, job_of
+from actors.store.tables import documents, jobs
+from actors.store.work import Work, owned
+from perenne.errors import Conflict, InvalidRequest, LeaseLost, NotFound
+from perenne.messages.commands import SYSTEM_USER, CancelJob, Command, FinishJob, LeaseJobs, ReleaseJob, RenewJob, RetryJob
+from perenne.messages.records import Job
+
+LEASE_S_MAX = 3_600.0
+_ENDED = ("failed", "refused", "cancelled")
+_NOBODYS: dict[str, Any] = {"lease_token": None, "lease_until": None, "worker": None}
+
+_JOB = select(jobs).where(jobs.c.id == bindparam("id_"))
+_INSERT = insert(jobs)
+_FREE = or_(
+    and_(jobs.c.state == "queued", jobs.c.not_before <= bindparam("now_")),
+    and_(jobs.c.state == "running", jobs.c.lease_until < bindparam("now_")),
+)
+_OWN = and_(jobs.c.state == "running", jobs.c.worker == bindparam("worker_"))
+_OLDEST = (jobs.c.created_at, jobs.c.id)
+_LEASABLE = select(jobs).where(_FREE).order_by(*_OLDEST).limit(bindparam("limit_"))
+_LEASABLE_OR_OWN = select(jobs).where(or_(_FREE, _OWN)).order_by(*_OLDEST).limit(bindparam("limit_"))
+_LEASE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("id_"))
+    .values(
+        state="running",
+        attempts=jobs.c.attempts + 1,
+        worker=bindparam("worker_"),
+        lease_token=bindparam("token_"),
+        lease_until=bindparam("until_"),
+        reason=None,
+        updated_at=bindparam("now_"),
+    )
+)
+_PROGRESS = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("id_"))
+    .values(
+        done=bindparam("done_"),
+        total=bindparam("total_"),
+        unit=bindparam("unit_"),
+        lease_until=bindparam("until_"),
+        updated_at=bindparam("now_"),
+    )
+)
+_CHECKPOINT = update(jobs).where(jobs.c.id == bindparam("id_")).values(checkpoint=bindparam("checkpoint_"))
+_FINISH = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("id_"))
+    .values(
+        state=bindparam("state_"),
+        reason=bindparam("reason_"),
+        result=bindparam("result_"),
+        password=None,
+        updated_at=bindparam("now_"),
+        **_NOBODYS,
+    )
+)
+_RELEASE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("id_"))
+    .values(state="queued", reason=bindparam("reason_"), not_before=bindparam("at_"), updated_at=bindparam("now_"), **_NOBODYS)
+)
+_RETRY = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("id_"))
+    .values(
+        state="queued",
+        reason=None,
+        result="{}",
+        password=bindparam("password_"),
+        attempts=0,
+        not_before=0.0,
+        updated_at=bindparam("now_"),
+    )
+)
+_DOCUMENT = select(documents.c.state, documents.c.blob_hash).where(documents.c.id == bindparam("id_"))
+_SET_DOCUMENT = (
+    update(documents)
+    .where(documents.c.id == bindparam("id_"))
+    .values(state=bindparam("state_"), reason=bindparam("reason_"), updated_at=bindparam("now_"))
+)
+
+
+def job_row(conn: Connection, job_id: str) -> Any:
+    return conn.execute(_JOB, {"id_": job_id}).first()
+
+
+def queue_job(work: Work, fields: dict[str, Any]) -> Job:
+    row = {
+        "state": "queued",
+        "attempts": 0,
+        "done": 0,
+        "not_before": 0.0,
+        "result": "{}",
+        "created_at": work.now,
+        "updated_at": work.now,
+    }
+    work.conn.execute(_INSERT, row | fields)
+    work.change("job", fields["id"], "insert")
+    return job_of(job_row(work.conn, fields["id"]))
+
+
+def set_document(work: Work, document_id: str | None, state: str, reason: str | None) -> None:
+    """The state of a job's document follows the job."""
+    if document_id is None:
+        return
+    done = work.conn.execute(_SET_DOCUMENT, {"id_": document_id, "state_": state, "reason_": reason, "now_": work.now})
+    if done.rowcount:
+        work.change("document", document_id, "update")
+
+
+def held(work: Work, command: Command, job_id: str, lease_token: str) -> Any:
+    """The job's row if this lease still holds it. Past its time it does, as long as nobody else took the job."""
+    row = owned(job_row(work.conn, job_id), command, "job", job_id)
+    if row.state != "running" or row.lease_token != lease_token:
+        raise LeaseLost(job_id)
+    return row
+
+
+def lease_end(work: Work, lease_s: float) -> float:
+    if not 0 < lease_s <= LEASE_S_MAX:
+        raise InvalidRequest(f"lease_s is {lease_s:g}; expected more than 0 and at most {LEASE_S_MAX:g}", "lease_s")
+    return work.now + lease_s
+
+
+def lease_jobs(work: Work, command: LeaseJobs) -> tuple[Job, ...]:
+    if command.user_id != SYSTEM_USER:
+        raise InvalidRequest("only the system leases jobs", "user_id")
+    until = lease_end(work, command.lease_s)
+    wanted = _LEASABLE_OR_OWN if command.take_back else _LEASABLE
+    bound: dict[str, Any] = {"now_": work.now, "limit_": max(0, command.limit)}
+    if command.take_back:
+        bound["worker_"] = command.worker
+    leased: list[Job] = []
+    for row in work.conn.execute(wanted, bound).all():
+        token = {"id_": row.id, "worker_": command.worker, "token_": work.new_token(), "until_": until, "now_": work.now}
+        work.conn.execute(_LEASE, token)
+        work.change("job", row.id, "update")
+        leased.append(job_of(job_row(work.conn, row.id), for_holder=True))
+    return tuple(leased)
+
+
+def record_progress(work: Work, job_id: str, lease_s: float, done: int, total: int | None, unit: str) -> None:
+    work.conn.execute(
+        _PROGRESS,
+        {
+            "id_": job_id,
+            "done_": done,
+            "total_": total,
+            "unit_": unit,
+            "until_": lease_end(work, lease_s),
+            "now_": work.now,
+        },
+    )
+
+
+def set_checkpoint(work: Work, job_id: str, checkpoint: str | None) -> None:
+    work.conn.execute(_CHECKPOINT, {"id_": job_id, "checkpoint_": checkpoint})
+
+
+def renew_job(work: Work, command: RenewJob) -> Job:
+    held(work, command, command.job_id, command.lease_token)
+    record_progress(work, command.job_id, command.lease_s, command.done, command.total, command.unit)
+    return job_of(job_row(work.conn, command.job_id), for_holder=True)
+
+
+def finish_job(work: Work, command: FinishJob) -> Job:
+    row = held(work, command, command.job_id, command.lease_token)
+    if command.state not in ("done", "refused", "failed"):
+        raise InvalidRequest(f"a job ends done, refused or failed, not {command.state!r}", "state")
+    if command.state != "done" and not command.reason:
+        raise InvalidRequest(f"a job that ends {command.state} needs a reason", "reason")
+    reason = command.reason if command.state != "done" else None
+    work.conn.execute(
+        _FINISH,
+        {
+            "id_": row.id,
+            "state_": command.state,
+            "reason_": reason,
+            "result_": encode(command.result),
+            "now_": work.now,
+        },
+    )
+    work.change("job", row.id, "update")
+    set_document(work, row.document_id, "indexed" if command.state == "done" else command.state, reason)
+    return job_of(job_row(work.conn, row.id))
+
+
+def release_job(work: Work, command: ReleaseJob) -> Job:
+    held(work, command, command.job_id, command.lease_token)
+    at = work.now + max(0.0, command.delay_s)
+    work.conn.execute(_RELEASE, {"id_": command.job_id, "reason_": command.reason, "at_": at, "now_": work.now})
+    work.change("job", command.job_id, "update")
+    return job_of(job_row(work.conn, command.job_id))
+
+
+def cancel_job(work: Work, command: CancelJob) -> Job:
+    """A job that ended stays as it ended."""
+    row = owned(job_row(work.conn, command.job_id), command, "job", command.job_id)
+    if row.state in ("queued", "running"):
+        work.conn.execute(
+            _FINISH,
+            {"id_": row.id, "state_": "cancelled", "reason_": "cancelled", "result_": row.result, "now_": work.now},
+        )
+        work.change("job", row.id, "update")
+        set_document(work, row.document_id, "failed", "cancelled")
+    return job_of(job_row(work.conn, command.job_id))
+
+
+def retry_job(work: Work, command: RetryJob) -> Job:
+    row = owned(job_row(work.conn, command.job_id), command, "job", command.job_id)
+    if row.state not in _ENDED:
+        raise Conflict(f"the job is {row.state}; only a failed, refused or cancelled one is tried again")
+    if row.document_id is not None:
+        found = work.conn.execute(_DOCUMENT, {"id_": row.document_id}).first()
+        if found is None:
+            raise NotFound("document", row.document_id)
+        if found.blob_hash != row.blob_hash or found.state not in ("failed", "refused"):
+            raise Conflict("the document was replaced or indexed since")
+    work.conn.execute(_RETRY, {"id_": row.id, "password_": command.password, "now_": work.now})
+    work.change("job", row.id, "update")
+    set_document(work, row.document_id, "queued", None)
+    return job_of(job_row(work.conn, row.id))

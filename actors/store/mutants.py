@@ -1,0 +1,20 @@
+"""Deliberate faults, by which tests show that their checks can fail. Inert unless `settings.chaos` is set."""
+
+import os
+from dataclasses import dataclass
+
+from perenne.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Mutants:
+    """`answer_before_commit`: callers hear of a write before it is on disk. `no_dedup`: a command id is not remembered."""
+
+    answer_before_commit: bool = False
+    no_dedup: bool = False
+
+
+def mutants_of(settings: Settings) -> Mutants:
+    """What PERENNE_MUTANT names, if this instance is there to be broken."""
+    name = os.environ.get("PERENNE_MUTANT", "") if settings.chaos else ""
+    return Mutants(answer_before_commit=name == "answer_before_commit", no_dedup=name == "no_dedup")

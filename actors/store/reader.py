@@ -1,0 +1,78 @@
+"""Read-only connections for a few threads; each question sees one moment of the database."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from actors.store.database import reading_engine
+from actors.store.fulltext import WordCounts
+from actors.store.migrate import held_revision, wanted_revision
+from perenne.errors import Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 4
+
+
+class ReaderCore:
+    """`open` once the writer has made the database, then `ask` from any thread or `submit` to its own."""
+
+    def __init__(self, url: str, threads: int = THREADS) -> None:
+        self._url = url
+        self._local = threading.local()
+        self._engine: Engine | None = None
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store-reader")
+        self._connections: list[Connection] = []
+        self._lock = threading.Lock()
+        self.counted = WordCounts()
+
+    def open(self) -> None:
+        """Unavailable while the database is not there or not of this version: the writer brings it there."""
+        engine = reading_engine(self._url)
+        held, wanted = held_revision(engine), wanted_revision()
+        if held != wanted:
+            raise Unavailable("the database", 1.0, f"it is at revision {held}, this reader needs {wanted}")
+        self._engine = engine
+
+    def _connection(self) -> Connection:
+        conn: Connection | None = getattr(self._local, "conn", None)
+        if conn is None:
+            if self._engine is None:
+                raise Unavailable("the database", 0.5, "the reader is not open")
+            conn = self._engine.connect()
+            self._local.conn = conn
+            with self._lock:
+                self._connections.append(conn)
+        return conn
+
+    def ask(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `question` finds. Unavailable when the database can't be read; a new connection is made for the next."""
+        try:
+            conn = self._connection()
+            with conn.begin():
+                return question(conn, *args, **kwargs)
+        except DBAPIError as error:
+            broken: Connection | None = getattr(self._local, "conn", None)
+            self._local.conn = None
+            if broken is not None:
+                with self._lock:
+                    self._connections.remove(broken)
+                broken.invalidate()
+                broken.close()
+            raise Unavailable("the database", 0.5, str(error.orig)) from error
+
+    def submit(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        return self._pool.submit(self.ask, question, *args, **kwargs)
+
+    def close(self) -> None:
+        """Wait for open questions, then close. Harmless twice."""
+        self._pool.shutdown(wait=True)
+        with self._lock:
+            connections, self._connections = self._connections, []
+        for conn in connections:
+            conn.close()

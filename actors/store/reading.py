@@ -1,0 +1,200 @@
+"""Questions about people, projects, documents and jobs. Every one is of a user; another's row is as one that isn't there."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, select, tuple_
+
+from actors.store.pages import bounded, cursor, place
+from actors.store.rows import chunk_of, document_of, job_of, key_of, project_of, user_of
+from actors.store.tables import chunks, document_projects, document_texts, documents, jobs, keys, projects, users
+from perenne.errors import NotFound
+from perenne.messages.records import Chunk, Document, DocumentText, Job, Key, Page, Project, User
+from perenne.messages.search import Passages
+
+TEXT_CHARS_MAX = 1_000_000  # one slice of a document
+IDS_AT_ONCE = 500  # in one IN (…)
+NEIGHBOURS_MAX = 50
+
+_USERS = select(users).order_by(users.c.created_at, users.c.id)
+_KEY_BY_HASH = select(keys).where(keys.c.key_hash == bindparam("hash_"))
+_KEYS = select(keys).where(keys.c.user_id == bindparam("user_")).order_by(keys.c.created_at, keys.c.id)
+_PROJECT = select(projects).where(projects.c.user_id == bindparam("user_"), projects.c.id == bindparam("id_"))
+_PROJECT_BY_NAME = select(projects).where(projects.c.user_id == bindparam("user_"), projects.c.name == bindparam("name_"))
+_PROJECTS = (
+    select(projects)
+    .where(projects.c.user_id == bindparam("user_"))
+    .order_by(projects.c.created_at, projects.c.id)
+    .limit(bindparam("limit_"))
+)
+_PROJECTS_AFTER = _PROJECTS.where(tuple_(projects.c.created_at, projects.c.id) > tuple_(bindparam("at_"), bindparam("id_")))
+_DOCUMENT = select(documents).where(documents.c.id == bindparam("id_"), documents.c.user_id == bindparam("user_"))
+_LINKS = select(document_projects).where(document_projects.c.document_id.in_(bindparam("ids_", expanding=True)))
+_PIECES = (
+    select(document_texts)
+    .where(
+        document_texts.c.document_id == bindparam("id_"),
+        document_texts.c.end > bindparam("start_"),
+        document_texts.c.start < bindparam("end_"),
+    )
+    .order_by(document_texts.c.start)
+)
+_PAGE_AT = (
+    select(chunks.c.page)
+    .where(chunks.c.document_id == bindparam("id_"), chunks.c.start <= bindparam("start_"), chunks.c.page.is_not(None))
+    .order_by(chunks.c.start.desc(), chunks.c.ordinal.desc())
+    .limit(1)
+)
+_JOB = select(jobs).where(jobs.c.id == bindparam("id_"), jobs.c.user_id == bindparam("user_"))
+_OPEN_JOBS = select(jobs).where(jobs.c.state.in_(("queued", "running"))).order_by(jobs.c.created_at, jobs.c.id).limit(1_000)
+_PASSAGE = select(chunks, documents.c.title, documents.c.external_id).join(documents, documents.c.id == chunks.c.document_id)
+_CHUNKS = _PASSAGE.where(chunks.c.id.in_(bindparam("ids_", expanding=True)), documents.c.user_id == bindparam("user_"))
+_AROUND = _PASSAGE.where(
+    chunks.c.document_id == bindparam("document_"),
+    chunks.c.ordinal >= bindparam("from_"),
+    chunks.c.ordinal <= bindparam("to_"),
+).order_by(chunks.c.ordinal)
+
+
+def list_users(conn: Connection) -> tuple[User, ...]:
+    return tuple(user_of(row) for row in conn.execute(_USERS))
+
+
+def key_by_hash(conn: Connection, key_hash: str) -> Key | None:
+    """The key, revoked or expired ones too: they say so."""
+    row = conn.execute(_KEY_BY_HASH, {"hash_": key_hash}).first()
+    return None if row is None else key_of(row)
+
+
+def list_keys(conn: Connection, user_id: str) -> tuple[Key, ...]:
+    return tuple(key_of(row) for row in conn.execute(_KEYS, {"user_": user_id}))
+
+
+def list_projects(conn: Connection, user_id: str, limit: int, after: str | None) -> Page[Project]:
+    """In the order they were made."""
+    bound: dict[str, Any] = {"user_": user_id, "limit_": bounded(limit) + 1}
+    if after is None:
+        rows = conn.execute(_PROJECTS, bound).all()
+    else:
+        at, id = place(after, float, str)
+        rows = conn.execute(_PROJECTS_AFTER, bound | {"at_": at, "id_": id}).all()
+    more = len(rows) > bounded(limit)
+    rows = rows[: bounded(limit)]
+    return Page(items=tuple(project_of(row) for row in rows), next=cursor(rows[-1].created_at, rows[-1].id) if more else None)
+
+
+def find_project(conn: Connection, user_id: str, project: str) -> Project:
+    """By id, else by name."""
+    row = conn.execute(_PROJECT, {"user_": user_id, "id_": project}).first()
+    if row is None:
+        row = conn.execute(_PROJECT_BY_NAME, {"user_": user_id, "name_": project}).first()
+    if row is None:
+        raise NotFound("project", project)
+    return project_of(row)
+
+
+def links_of(conn: Connection, document_ids: list[str]) -> dict[str, tuple[str, ...]]:
+    """The projects of each document."""
+    found: dict[str, list[str]] = {}
+    for i in range(0, len(document_ids), IDS_AT_ONCE):
+        for row in conn.execute(_LINKS, {"ids_": document_ids[i : i + IDS_AT_ONCE]}):
+            found.setdefault(row.document_id, []).append(row.project_id)
+    return {document_id: tuple(sorted(project_ids)) for document_id, project_ids in found.items()}
+
+
+def _newest_first(query: Select[Any], table: Any, limit: int, after: str | None) -> Select[Any]:
+    if after is not None:
+        at, id = place(after, float, str)
+        query = query.where(tuple_(table.c.created_at, table.c.id) < tuple_(at, id))
+    return query.order_by(table.c.created_at.desc(), table.c.id.desc()).limit(bounded(limit) + 1)
+
+
+def list_documents(
+    conn: Connection, user_id: str, project_id: str | None, state: str | None, limit: int, after: str | None
+) -> Page[Document]:
+    """Newest first."""
+    query = select(documents).where(documents.c.user_id == user_id)
+    if project_id is not None:
+        find_project(conn, user_id, project_id)
+        inside = select(document_projects.c.document_id).where(document_projects.c.project_id == project_id)
+        query = query.where(documents.c.id.in_(inside))
+    if state is not None:
+        query = query.where(documents.c.state == state)
+    rows = conn.execute(_newest_first(query, documents, limit, after)).all()
+    more = len(rows) > bounded(limit)
+    rows = rows[: bounded(limit)]
+    links = links_of(conn, [row.id for row in rows])
+    return Page(
+        items=tuple(document_of(row, links.get(row.id, ())) for row in rows),
+        next=cursor(rows[-1].created_at, rows[-1].id) if more else None,
+    )
+
+
+def _document_row(conn: Connection, user_id: str, document_id: str) -> Any:
+    row = conn.execute(_DOCUMENT, {"id_": document_id, "user_": user_id}).first()
+    if row is None:
+        raise NotFound("document", document_id)
+    return row
+
+
+def find_document(conn: Connection, user_id: str, document_id: str) -> Document:
+    row = _document_row(conn, user_id, document_id)
+    return document_of(row, links_of(conn, [document_id]).get(document_id, ()))
+
+
+def document_text(conn: Connection, user_id: str, document_id: str, start: int, end: int | None) -> DocumentText:
+    """Characters `start` to `end` (None: the end) of the text, at most TEXT_CHARS_MAX of them."""
+    row = _document_row(conn, user_id, document_id)
+    total: int = row.characters
+    begin = max(0, min(start, total))
+    stop = max(begin, min(total if end is None else end, total, begin + TEXT_CHARS_MAX))
+    pieces = conn.execute(_PIECES, {"id_": document_id, "start_": begin, "end_": stop})
+    text = "".join(piece.text[max(0, begin - piece.start) : max(0, stop - piece.start)] for piece in pieces)
+    page = conn.execute(_PAGE_AT, {"id_": document_id, "start_": begin}).scalar()
+    return DocumentText(document_id=document_id, title=row.title, start=begin, end=stop, total=total, text=text, page=page)
+
+
+def list_jobs(
+    conn: Connection, user_id: str, project_id: str | None, states: tuple[str, ...] | None, limit: int, after: str | None
+) -> Page[Job]:
+    """Newest first."""
+    query = select(jobs).where(jobs.c.user_id == user_id)
+    if project_id is not None:
+        query = query.where(jobs.c.project_id == project_id)
+    if states:
+        query = query.where(jobs.c.state.in_(states))
+    rows = conn.execute(_newest_first(query, jobs, limit, after)).all()
+    more = len(rows) > bounded(limit)
+    rows = rows[: bounded(limit)]
+    return Page(items=tuple(job_of(row) for row in rows), next=cursor(rows[-1].created_at, rows[-1].id) if more else None)
+
+
+def find_job(conn: Connection, user_id: str, job_id: str) -> Job:
+    row = conn.execute(_JOB, {"id_": job_id, "user_": user_id}).first()
+    if row is None:
+        raise NotFound("job", job_id)
+    return job_of(row)
+
+
+def open_jobs(conn: Connection) -> tuple[Job, ...]:
+    """Of every user: what is queued or running, oldest first."""
+    return tuple(job_of(row) for row in conn.execute(_OPEN_JOBS))
+
+
+def find_chunks(conn: Connection, user_id: str, chunk_ids: tuple[int, ...]) -> Passages:
+    found: dict[int, Chunk] = {}
+    for i in range(0, len(chunk_ids), IDS_AT_ONCE):
+        for row in conn.execute(_CHUNKS, {"ids_": chunk_ids[i : i + IDS_AT_ONCE], "user_": user_id}):
+            found[row.id] = chunk_of(row)
+    return Passages(chunks=tuple(found[id] for id in chunk_ids if id in found))
+
+
+def neighbours(conn: Connection, user_id: str, chunk_id: int, before: int, after: int) -> Passages:
+    """The passage with those around it in its document, in the document's order."""
+    found = find_chunks(conn, user_id, (chunk_id,)).chunks
+    if not found:
+        raise NotFound("chunk", str(chunk_id))
+    (chunk,) = found
+    first = chunk.ordinal - max(0, min(before, NEIGHBOURS_MAX))
+    last = chunk.ordinal + max(0, min(after, NEIGHBOURS_MAX))
+    rows = conn.execute(_AROUND, {"document_": chunk.document_id, "from_": first, "to_": last})
+    return Passages(chunks=tuple(chunk_of(row) for row in rows))

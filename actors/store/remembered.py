@@ -1,0 +1,105 @@
+"""Command ids: under one id one body is done once, and asked again gives the first answer."""
+
+import hashlib
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from actors.store.jobs import job_row
+from actors.store.rows import encode, job_of
+from actors.store.tables import commands
+from perenne import errors
+from perenne.decoding import adapter
+from perenne.errors import InvalidRequest, PerenneError
+from perenne.messages import commands as c
+from perenne.messages import records as r
+
+PURGE_ROWS = 1_000  # forgotten in one transaction
+
+_ANSWERS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        r.User,
+        r.Key,
+        r.Project,
+        r.Document,
+        r.Job,
+        r.Conversation,
+        r.Run,
+        c.Deleted,
+        c.DocumentAdded,
+        c.MessagePosted,
+    )
+}
+_FIND = select(commands.c.id, commands.c.body, commands.c.result, commands.c.seq).where(
+    commands.c.id.in_(bindparam("ids_", expanding=True))
+)
+_FIND_ONE = select(commands.c.id, commands.c.body, commands.c.result, commands.c.seq).where(commands.c.id == bindparam("id_"))
+_INSERT = insert(commands)
+_PURGE = delete(commands).where(
+    commands.c.id.in_(
+        select(commands.c.id).where(commands.c.created_at < bindparam("before_")).limit(PURGE_ROWS).scalar_subquery()
+    )
+)
+
+
+def _bytes_as_hash(value: Any) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return hashlib.blake2b(value, digest_size=16).hexdigest()
+    raise TypeError(f"a {type(value).__name__} cannot be stored")
+
+
+def body_of(command: c.Command) -> bytes:
+    """The hash of a command's kind and content. InvalidRequest when it holds what no JSON can: a lone surrogate, a NaN in a key."""
+    try:
+        body = orjson.dumps(command, default=_bytes_as_hash, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError as error:
+        raise InvalidRequest(f"the command cannot be stored: {error}") from error
+    return hashlib.blake2b(type(command).__name__.encode() + body, digest_size=16).digest()
+
+
+def find(conn: Connection, ids: list[str]) -> dict[str, Any]:
+    """Rows of the ids that were done before."""
+    if len(ids) == 1:
+        row = conn.execute(_FIND_ONE, {"id_": ids[0]}).first()
+        return {} if row is None else {row.id: row}
+    return {row.id: row for row in conn.execute(_FIND, {"ids_": ids})}
+
+
+def row_of(command_id: str, body: bytes, answer: Any, seq: int, now: float) -> dict[str, Any]:
+    """What is remembered of a command; `answer` is its value or its error. A file's password is not."""
+    if isinstance(answer, PerenneError):
+        stored = ["!" + type(answer).__name__, answer.args]
+    elif isinstance(answer, tuple):
+        stored = ["[Job]", [job.id for job in answer]]
+    elif isinstance(answer, r.Job) and answer.lease_token is not None:
+        stored = ["Held", answer.id]
+    else:
+        stored = [type(answer).__name__, answer]
+    return {"id": command_id, "body": body, "result": encode(stored), "seq": seq, "created_at": now}
+
+
+def remember(conn: Connection, rows: list[dict[str, Any]]) -> None:
+    conn.execute(_INSERT, rows)
+
+
+def answer_of(conn: Connection, command: c.Command, result: str) -> Any:
+    """The first answer: a value or an error. A job that was leased is read again, for its lease may have moved on."""
+    kind, content = orjson.loads(result)
+    if kind.startswith("!"):
+        return getattr(errors, kind[1:])(*content)
+    if kind in ("[Job]", "Held"):
+        ids = content if kind == "[Job]" else [content]
+        rows = [row for id in ids if (row := job_row(conn, id)) is not None]
+        if kind == "[Job]":
+            worker = getattr(command, "worker", None)
+            return tuple(job_of(row, for_holder=True) for row in rows if row.state == "running" and row.worker == worker)
+        token = getattr(command, "lease_token", None)
+        return job_of(rows[0], for_holder=rows[0].lease_token == token) if rows else errors.LeaseLost(content)
+    return adapter(_ANSWERS[kind]).validate_json(orjson.dumps(content))
+
+
+def purge(conn: Connection, before: float) -> int:
+    """Forget ids older than `before`, a bounded number at a time; how many."""
+    return conn.execute(_PURGE, {"before_": before}).rowcount

@@ -1,0 +1,131 @@
+"""Commands about runs: begun by a host, appended to by that host alone, closed once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from actors.store.rows import encode, options_of, run_of
+from actors.store.tables import messages, run_events, runs
+from actors.store.work import Work, owned
+from perenne.errors import Conflict, InvalidRequest, LeaseLost
+from perenne.messages.commands import AppendRunEvents, CloseRun, NewEvent, StartAttempt, StopRun
+from perenne.messages.records import Run
+
+CLOSED = ("done", "failed", "stopped")
+OPEN = ("queued", "running")
+
+_RUN = select(runs).where(runs.c.id == bindparam("id_"))
+_INSERT_EVENT = insert(run_events)
+_START = (
+    update(runs)
+    .where(runs.c.id == bindparam("id_"))
+    .values(state="running", host=bindparam("host_"), attempt=bindparam("attempt_"), updated_at=bindparam("now_"))
+)
+_COUNT = update(runs).where(runs.c.id == bindparam("id_")).values(events=bindparam("events_"), updated_at=bindparam("now_"))
+_CLOSE = (
+    update(runs)
+    .where(runs.c.id == bindparam("id_"))
+    .values(
+        state=bindparam("state_"),
+        reason=bindparam("reason_"),
+        usage=bindparam("usage_"),
+        host=None,
+        updated_at=bindparam("now_"),
+    )
+)
+_ASK_STOP = update(runs).where(runs.c.id == bindparam("id_")).values(stop_requested=True, updated_at=bindparam("now_"))
+_MESSAGE_STATE = update(messages).where(messages.c.id == bindparam("id_")).values(state=bindparam("state_"))
+_FOLD = (
+    update(messages)
+    .where(messages.c.id == bindparam("id_"))
+    .values(state=bindparam("state_"), text=bindparam("text_"), citations=bindparam("citations_"))
+)
+
+
+def run_row(conn: Connection, run_id: str) -> Any:
+    return conn.execute(_RUN, {"id_": run_id}).first()
+
+
+def start_attempt(work: Work, command: StartAttempt) -> Run:
+    row = owned(run_row(work.conn, command.run_id), command, "run", command.run_id)
+    if row.state in CLOSED:
+        raise Conflict(f"the run is {row.state}")
+    attempt = row.attempt + (row.state == "running")
+    work.conn.execute(_START, {"id_": row.id, "host_": command.host, "attempt_": attempt, "now_": work.now})
+    work.conn.execute(_MESSAGE_STATE, {"id_": row.message_id, "state_": "running"})
+    work.change("run", row.id, "update")
+    return run_of(run_row(work.conn, row.id))
+
+
+def append_run_events(work: Work, command: AppendRunEvents) -> Run:
+    row = owned(run_row(work.conn, command.run_id), command, "run", command.run_id)
+    if row.state in CLOSED:
+        raise Conflict(f"the run is {row.state}")
+    if row.state != "running" or row.host != command.host:
+        raise LeaseLost(command.run_id)
+    _append(work, row, command.events)
+    if command.close is not None:
+        _close(work, row, command.close)
+    return run_of(run_row(work.conn, row.id))
+
+
+def _append(work: Work, row: Any, events: Sequence[NewEvent]) -> None:
+    """Number events on from the run's last. Deltas are no news to the feed: followers ask for events by sequence."""
+    if not events:
+        return
+    if any(event.kind == "heartbeat" for event in events):
+        raise InvalidRequest("a heartbeat is never stored", "events")
+    first = row.events + 1
+    run_id, now = row.id, work.now
+    work.conn.execute(
+        _INSERT_EVENT,
+        [
+            {"run_id": run_id, "seq": seq, "kind": event.kind, "data": encode(event.data), "created_at": now}
+            for seq, event in enumerate(events, first)
+        ],
+    )
+    work.conn.execute(_COUNT, {"id_": run_id, "events_": row.events + len(events), "now_": now})
+
+
+def _close(work: Work, row: Any, close: CloseRun) -> None:
+    """The run ends and its message becomes what it will stay."""
+    if close.state not in CLOSED:
+        raise InvalidRequest(f"a run ends {', '.join(CLOSED)}, not {close.state!r}", "close")
+    usage = None if close.usage is None else encode(close.usage)
+    work.conn.execute(
+        _CLOSE, {"id_": row.id, "state_": close.state, "reason_": close.reason, "usage_": usage, "now_": work.now}
+    )
+    citations = encode(close.citations) if close.citations else None
+    work.conn.execute(_FOLD, {"id_": row.message_id, "state_": close.state, "text_": close.text, "citations_": citations})
+    work.change("run", row.id, "update")
+    work.change("message", row.message_id, "update")
+
+
+def stop_run(work: Work, command: StopRun) -> Run:
+    """Stopping a run that is closed changes nothing."""
+    row = owned(run_row(work.conn, command.run_id), command, "run", command.run_id)
+    request_stop(work, row)
+    return run_of(run_row(work.conn, command.run_id))
+
+
+def request_stop(work: Work, row: Any) -> None:
+    """A queued run ends at once, with the event that says so; a running one is asked to."""
+    if row is None or row.state in CLOSED:
+        return
+    if row.state == "running":
+        work.conn.execute(_ASK_STOP, {"id_": row.id, "now_": work.now})
+        work.change("run", row.id, "update")
+        return
+    done = {
+        "state": "stopped",
+        "finish_reason": "cancelled",
+        "message_id": row.message_id,
+        "text": "",
+        "usage": None,
+        "citations": [],
+        "grounded": options_of(row.options).grounded,
+    }
+    work.conn.execute(_ASK_STOP, {"id_": row.id, "now_": work.now})
+    _append(work, row, (NewEvent(kind="done", data=done),))
+    _close(work, row, CloseRun(state="stopped", text="", reason="stopped before it began"))

@@ -1,0 +1,433 @@
+"""The one writer: many commands in one transaction, a savepoint each, one flush to disk, then all answers.
+
+A command that fails alone is taken back alone. A full disk or an I/O error takes the whole transaction with it, released savepoints
+included: then nobody is answered, the connection is opened anew, and the commands are done one by one. A commit is never tried twice.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import uuid_utils
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+
+from actors.store import remembered
+from actors.store.checkpoint import Checkpointer
+from actors.store.database import check_place, sqlite_path, writing_engine
+from actors.store.handlers import HANDLERS, PREPARERS
+from actors.store.lock import WriterLock
+from actors.store.migrate import migrate
+from actors.store.mutants import Mutants
+from actors.store.work import Counters, Work, read_meta, write_meta
+from perenne import names
+from perenne.clock import Clock, SystemClock
+from perenne.errors import (
+    Busy,
+    CommandReused,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    PerenneError,
+    StorageFailed,
+    TooLarge,
+    Unavailable,
+)
+from perenne.messages.commands import Command, Outcome
+
+log = logging.getLogger(__name__)
+
+PURGE_PERIOD_S = 600.0
+IDLE_S = 1.0  # the writer's thread looks around this often when nothing comes
+
+
+@dataclass(slots=True)
+class _Item:
+    """One command on its way: its hash, or why it can't have one; what was prepared for it."""
+
+    command: Command
+    body: bytes
+    refused: PerenneError | None
+    prepared: Any
+
+
+@dataclass(slots=True)
+class _Submission:
+    items: list[_Item]
+    answered: "Future[tuple[Outcome, ...]]" = field(default_factory=Future)
+
+
+class _Interrupted(Exception):
+    """The transaction is gone, and with it all that was in it."""
+
+    def __init__(self, reason: str, began: bool) -> None:
+        super().__init__(reason, began)
+        self.reason, self.began = reason, began
+
+
+class _Fenced(Exception):
+    """A later writer has this database."""
+
+
+def _item(command: Command) -> _Item:
+    if type(command) not in HANDLERS:
+        return _Item(command, b"", InvalidRequest(f"{type(command).__name__} is no command of this store"), None)
+    try:
+        body = remembered.body_of(command)
+        prepare = PREPARERS.get(type(command))
+        return _Item(command, body, None, None if prepare is None else prepare(command))
+    except PerenneError as error:
+        return _Item(command, b"", error, None)
+
+
+def _in_our_words(error: Exception, command: Command) -> PerenneError:
+    """What a command that failed alone is answered."""
+    if isinstance(error, PerenneError):
+        return error
+    kind = type(command).__name__
+    if isinstance(error, IntegrityError):
+        said = str(error.orig)
+        if "FOREIGN KEY" in said.upper():
+            return NotFound("user", command.user_id)
+        return Conflict(f"{kind}: an id is taken already ({said})")
+    if isinstance(error, DataError | ValueError | OverflowError | TypeError):
+        return InvalidRequest(f"{kind}: {error}")
+    log.error("%s failed", kind, exc_info=error)
+    return PerenneError(f"{kind} failed: {type(error).__name__}: {error}")
+
+
+class WriterCore:
+    """`open`, then `submit` from any thread. `on_commit` is called with the feed's head after each transaction, in the writer's thread."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        queue: int = 4096,
+        batch: int = 512,
+        clock: Clock | None = None,
+        mutants: Mutants | None = None,
+        on_commit: Callable[[int], None] | None = None,
+    ) -> None:
+        self._url, self._limit, self._batch = url, queue, batch
+        self._clock, self._mutants = clock or SystemClock(), mutants or Mutants()
+        self._on_commit = on_commit or (lambda _: None)
+        self._waiting: deque[_Submission] = deque()
+        self._queued = 0  # commands waiting or in hand
+        self._arrived = threading.Condition()
+        self._closing = False
+        self._fenced = False
+        self._suspect = False  # a commit failed: what the log holds must reach the database before anything else
+        self._progress = time.monotonic()
+        self._purged = self._progress
+        self._head = self._epoch = 0
+        self._conn: Connection | None = None
+        self._checkpointer: Checkpointer | None = None
+        self._thread: threading.Thread | None = None
+
+    # Life
+
+    def open(self) -> None:
+        """Lock, migrate, raise the epoch, begin to write. May be called again after it raised."""
+        path = sqlite_path(self._url)
+        if path is not None:
+            check_place(path)
+            self._lock = WriterLock(path.with_suffix(".lock"))
+            self._lock.acquire()
+        try:
+            self._engine: Engine = writing_engine(self._url)
+            migrate(self._engine, path)
+            with self._engine.connect() as conn, conn.begin():
+                self._epoch = int(read_meta(conn, "epoch") or 0) + 1
+                write_meta(conn, "epoch", str(self._epoch))
+                origin = read_meta(conn, "origin")
+                if origin is None:
+                    origin = uuid_utils.uuid4().hex
+                    write_meta(conn, "origin", origin)
+                self._counters = Counters(conn, origin)
+            self._head = self._counters.seq
+        except BaseException:
+            if path is not None:
+                self._lock.release()
+            raise
+        if path is not None:
+            self._checkpointer = Checkpointer(path)
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def close(self, within_s: float = 10.0) -> None:
+        """Finish what is queued, then let go of the database. Harmless twice."""
+        with self._arrived:
+            self._closing = True
+            self._arrived.notify_all()
+        if self._thread is None:
+            return
+        self._thread.join(within_s)
+        self._thread = None
+        if self._checkpointer is not None:
+            self._checkpointer.close()
+            self._lock.release()
+
+    # What others see
+
+    @property
+    def head(self) -> int:
+        """The feed's last committed sequence number."""
+        return self._head
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    @property
+    def fenced(self) -> bool:
+        """A later writer has the database; this one writes no more."""
+        return self._fenced
+
+    @property
+    def log_bytes(self) -> int:
+        """Length of the write-ahead log."""
+        return 0 if self._checkpointer is None else self._checkpointer.log_bytes()
+
+    @property
+    def queue(self) -> int:
+        """Commands waiting or in hand."""
+        return self._queued
+
+    @property
+    def progress_age_s(self) -> float:
+        """Since the last transaction ended."""
+        return time.monotonic() - self._progress if self._queued else 0.0
+
+    def submit(self, commands: Sequence[Command]) -> "Future[tuple[Outcome, ...]]":
+        """Queue commands; the future has an Outcome each, in order, once they are on disk. Raises Busy (none was taken), TooLarge."""
+        if len(commands) > names.COMMANDS_PER_CALL_MAX:
+            raise TooLarge("the list of commands", len(commands), names.COMMANDS_PER_CALL_MAX)
+        submission = _Submission([_item(command) for command in commands])
+        if not commands:
+            submission.answered.set_result(())
+            return submission.answered
+        with self._arrived:
+            if self._closing or self._fenced:
+                raise Unavailable(names.STORE_WRITER, 1.0, "another writer took over" if self._fenced else "it is closing")
+            if self._queued + len(commands) > self._limit:
+                raise Busy(names.STORE_WRITER, 0.1)
+            self._queued += len(commands)
+            self._waiting.append(submission)
+            self._arrived.notify()
+        return submission.answered
+
+    # The writer's thread
+
+    def _run(self) -> None:
+        while True:
+            taken = self._take()
+            if taken is None:
+                break
+            if taken:
+                self._serve(taken)
+            self._keep_house()
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def _take(self) -> list[_Submission] | None:
+        """As many submissions as fit one transaction; None at the end."""
+        with self._arrived:
+            if not self._waiting and not self._closing:
+                self._arrived.wait(IDLE_S)
+            if not self._waiting:
+                return None if self._closing else []
+            taken: list[_Submission] = []
+            count = 0
+            while self._waiting and (not taken or count + len(self._waiting[0].items) <= self._batch):
+                submission = self._waiting.popleft()
+                count += len(submission.items)
+                taken.append(submission)
+            return taken
+
+    def _serve(self, taken: list[_Submission]) -> None:
+        items = [item for submission in taken for item in submission.items]
+        outcomes: list[Outcome] | None = None
+        error: PerenneError | None = None
+        try:
+            outcomes = self._outcomes(items, taken)
+        except _Fenced:
+            self._fenced = True
+            error = Unavailable(names.STORE_WRITER, 1.0, "another writer took over")
+        except Exception as failure:
+            log.exception("a transaction failed in a way that was not foreseen")
+            self._drop_connection()
+            error = Unavailable(names.STORE_WRITER, 1.0, f"{type(failure).__name__}: {failure}")
+        self._progress = time.monotonic()
+        with self._arrived:
+            self._queued -= len(items)
+        at = 0
+        for submission in taken:
+            if submission.answered.done():
+                continue
+            if outcomes is None:
+                submission.answered.set_exception(error or Unavailable(names.STORE_WRITER))
+            else:
+                submission.answered.set_result(tuple(outcomes[at : at + len(submission.items)]))
+            at += len(submission.items)
+        self._on_commit(self._head)
+
+    def _outcomes(self, items: list[_Item], taken: list[_Submission]) -> list[Outcome]:
+        try:
+            return self._transaction(items, taken)
+        except _Interrupted as interrupted:
+            if not interrupted.began:
+                raise Unavailable(names.STORE_WRITER, 1.0, interrupted.reason) from interrupted
+            log.warning("a transaction of %d commands was lost (%s): one by one", len(items), interrupted.reason)
+        outcomes: list[Outcome] = []
+        for item in items:
+            try:
+                outcomes.extend(self._transaction([item], []))
+            except _Interrupted as interrupted:
+                error = StorageFailed(interrupted.reason)
+                outcomes.append(Outcome(command_id=item.command.command_id, error=error, seq=self._counters.seq))
+        return outcomes
+
+    def _connection(self) -> Connection:
+        if self._conn is None:
+            try:
+                self._conn = self._engine.connect()
+                if self._suspect:
+                    self._settle(self._conn)
+                    self._suspect = False
+            except (DBAPIError, PerenneError) as error:
+                self._drop_connection()
+                raise _Interrupted(str(getattr(error, "orig", error)), began=True) from error
+        return self._conn
+
+    def _settle(self, conn: Connection) -> None:
+        """After a failed flush the log may hold pages that are not on disk and will not be flushed again: move all of it into
+        the database file, which is flushed anew."""
+        if sqlite_path(self._url) is None:
+            return
+        raw: Any = conn.connection.driver_connection
+        try:
+            busy = raw.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0]
+        except Exception as error:
+            raise StorageFailed(f"the log cannot be moved into the database: {error}") from error
+        if busy:
+            raise StorageFailed("the log cannot be moved into the database while a reader holds on to it")
+
+    def _drop_connection(self) -> None:
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            try:
+                conn.invalidate()
+                conn.close()
+            except Exception as error:
+                log.warning("a broken connection could not be closed: %s", error)
+
+    def _transaction(self, items: list[_Item], taken: list[_Submission]) -> list[Outcome]:
+        """One transaction. Returns when it is on disk; _Interrupted when nothing of it was kept (or, after a failed commit, when that
+        is not known: the ids will tell)."""
+        conn = self._connection()
+        saved = self._counters.state()
+        began = committing = False
+        try:
+            with conn.begin():
+                began = True
+                outcomes = self._work(conn, items)
+                if self._mutants.answer_before_commit:
+                    _answer_early(taken, outcomes)
+                committing = True
+        except DBAPIError as error:
+            self._counters.restore(saved)
+            self._drop_connection()
+            self._suspect = self._suspect or committing
+            raise _Interrupted(str(error.orig), began) from error
+        except BaseException:
+            self._counters.restore(saved)
+            raise
+        self._head = self._counters.seq
+        return outcomes
+
+    def _work(self, conn: Connection, items: list[_Item]) -> list[Outcome]:
+        if int(read_meta(conn, "epoch") or 0) != self._epoch:
+            raise _Fenced
+        work = Work(conn, self._counters, self._clock.now(), secrets.token_hex)
+        first: dict[str, tuple[bytes, Any, int]] = {}  # of this transaction: body, answer, seq
+        known = {} if self._mutants.no_dedup else remembered.find(conn, [item.command.command_id for item in items])
+        rows: list[dict[str, Any]] = []
+        outcomes: list[Outcome] = []
+        for item in items:
+            command_id = item.command.command_id
+            if item.refused is not None:
+                outcomes.append(_outcome(command_id, item.refused, work.head()))
+                continue
+            before = known.get(command_id)
+            if before is not None:
+                again = before.body == item.body
+                answer = remembered.answer_of(conn, item.command, before.result) if again else CommandReused(command_id)
+                outcomes.append(_outcome(command_id, answer, before.seq))
+                continue
+            if command_id in first:
+                body, answer, seq = first[command_id]
+                outcomes.append(_outcome(command_id, answer if body == item.body else CommandReused(command_id), seq))
+                continue
+            answer = self._one(work, item)
+            seq = work.head()
+            outcomes.append(_outcome(command_id, answer, seq))
+            if not self._mutants.no_dedup:
+                first[command_id] = (item.body, answer, seq)
+                rows.append(remembered.row_of(command_id, item.body, answer, seq, work.now))
+        work.write_feed()
+        if rows:
+            remembered.remember(conn, rows)
+        return outcomes
+
+    def _one(self, work: Work, item: _Item) -> Any:
+        """One command, alone in its savepoint: its value or its error. Raises what took the whole transaction."""
+        work.save()
+        work.prepared = item.prepared
+        try:
+            value = HANDLERS[type(item.command)](work, item.command)
+        except Exception as error:
+            if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
+                raise
+            work.undo()
+            return _in_our_words(error, item.command)
+        work.keep()
+        return value
+
+    def _keep_house(self) -> None:
+        """Between transactions: the log kept short, old command ids forgotten."""
+        if self._conn is None or self._fenced:
+            return
+        try:
+            if self._checkpointer is not None:
+                self._checkpointer.due(self._conn.connection.driver_connection)
+            if not self._waiting and time.monotonic() - self._purged > PURGE_PERIOD_S:
+                with self._conn.begin():
+                    gone = remembered.purge(self._conn, self._clock.now() - names.COMMAND_ID_KEPT_S)
+                if gone < remembered.PURGE_ROWS:
+                    self._purged = time.monotonic()
+        except Exception as error:
+            log.warning("keeping the database in order failed: %s", error)
+            self._drop_connection()
+
+
+def _outcome(command_id: str, answer: Any, seq: int) -> Outcome:
+    if isinstance(answer, PerenneError):
+        return Outcome(command_id=command_id, error=answer, seq=seq)
+    return Outcome(command_id=command_id, value=answer, seq=seq)
+
+
+def _answer_early(taken: list[_Submission], outcomes: list[Outcome]) -> None:
+    """The mutant: callers hear of it before it is on disk."""
+    at = 0
+    for submission in taken:
+        submission.answered.set_result(tuple(outcomes[at : at + len(submission.items)]))
+        at += len(submission.items)
+    time.sleep(0.005)
