@@ -13,6 +13,7 @@ from cluster import applications, spawning
 from cluster.reasons import of_model, why_not
 from cluster.standing import Standing, known_starts
 from cluster.tree import Child, build_tree, spec_hash
+from cluster.version import version
 from perenne import names
 from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded, PerenneError, Unavailable
@@ -71,7 +72,7 @@ class Tending:
             ready=not reasons,
             children=tuple(status for _, status in seen),
             reasons=reasons,
-            version=_version(),
+            version=version(),
             started_at=self.started_at,
         )
 
@@ -267,12 +268,3 @@ class Tending:
 
 def _is_up(seen: tuple[str, str] | None) -> bool:
     return seen is not None and seen[0] not in ("NOT_STARTED", "DEPLOY_FAILED", "DELETING")
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("perenne")
-    except PackageNotFoundError:
-        return "unknown"

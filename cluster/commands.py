@@ -1,0 +1,215 @@
+"""The commands of the runtime: up, down, status, dashboard, doctor. The `perenne` command finds them by entry points."""
+
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from cluster import doctor as examination
+from cluster.doorbell import ask_status
+from cluster.environment import CHECKOUT, client_environment, token_path
+from cluster.first_boot import key_path
+from cluster.instance import HomeLock, read_instance
+from cluster.processes import end, of_instance
+from perenne.errors import PerenneError
+from perenne.messages.health import TreeStatus
+from perenne.settings import Settings, load_settings
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, and nothing else on standard output.")]
+
+EXIT_TROUBLE = 1
+EXIT_SETTINGS = 2
+EXIT_MACHINE = 3  # something about this machine: a taken port, too little memory, a network file system
+EXIT_NOT_RUNNING = 4
+_DOWN_TIMEOUT_S = 60.0
+_DETACH_TIMEOUT_S = 180.0
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except PerenneError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(EXIT_SETTINGS) from None
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+    sys.stdout.flush()
+
+
+def _log_to_file(settings: Settings) -> None:
+    settings.path("logs").mkdir(parents=True, exist_ok=True)
+    kept = logging.handlers.RotatingFileHandler(settings.path("logs", "root.log"), maxBytes=4 << 20, backupCount=2)
+    kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[kept], force=True)
+
+
+def _already_running(settings: Settings) -> int | None:
+    holder = HomeLock(settings.home).holder()
+    if holder is not None:
+        known = read_instance(settings.home)
+        where = f" at {known.http}" if known else ""
+        typer.echo(f"an instance is already running on {settings.home}{where} (process {holder})")
+    return holder
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", help="Return once it answers; `perenne down` ends it.")] = False,
+) -> None:
+    """Start Perenne on this PC and keep it running until Ctrl-C."""
+    settings = _settings()
+    os.umask(0o077)
+    if _already_running(settings):
+        raise typer.Exit(EXIT_TROUBLE)
+    troubles = [finding for finding in examination.examine(settings) if finding.level == "stops"]
+    for finding in troubles:
+        typer.echo(f"error: {finding.sentence}" + (f" {finding.remedy}" if finding.remedy else ""), err=True)
+    if troubles:
+        raise typer.Exit(EXIT_MACHINE)
+    if detach:
+        raise typer.Exit(_detached(settings))
+    from cluster.root import Root
+
+    _log_to_file(settings)
+    try:
+        code = Root(settings, _say).run()
+    except PerenneError as error:
+        typer.echo(f"error: {error}", err=True)
+        code = EXIT_TROUBLE
+    raise typer.Exit(code)
+
+
+def _detached(settings: Settings) -> int:
+    """Start a root of its own session; pass its words on until it has said its address."""
+    settings.path("logs").mkdir(parents=True, exist_ok=True)
+    words = settings.path("logs", "up.log")
+    with open(words, "wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "cluster.commands", "up"],
+            env={**os.environ, "PERENNE_DETACHED": "1", "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    until, said = time.monotonic() + _DETACH_TIMEOUT_S, 0
+    while time.monotonic() < until:
+        lines = words.read_text(errors="replace").splitlines(keepends=True)
+        for line in lines[said:]:
+            if line.endswith("\n"):
+                typer.echo(line.rstrip())
+                said += 1
+                if line.startswith("address: "):
+                    time.sleep(0.1)
+                    for more in words.read_text().splitlines()[said:]:
+                        typer.echo(more)
+                    return 0
+        if child.poll() is not None:
+            return child.returncode or EXIT_TROUBLE
+        time.sleep(0.1)
+    typer.echo(f"it has not come up within {_DETACH_TIMEOUT_S:g} s; its words are in {words}", err=True)
+    return EXIT_TROUBLE
+
+
+def down() -> None:
+    """End the instance of this home, and every process of it. Nothing acknowledged is lost."""
+    settings = _settings()
+    holder = HomeLock(settings.home).holder()
+    if holder is not None:
+        os.kill(holder, signal.SIGTERM)
+        until = time.monotonic() + _DOWN_TIMEOUT_S
+        while HomeLock(settings.home).holder() == holder and time.monotonic() < until:
+            time.sleep(0.1)
+    left = of_instance(settings.ray_dir)  # a root that was killed left these
+    stuck = end(left.values()) if left else []
+    if stuck or HomeLock(settings.home).holder() is not None:
+        typer.echo(f"error: still there: {', '.join(str(p.pid) for p in stuck) or holder}", err=True)
+        raise typer.Exit(EXIT_TROUBLE)
+    typer.echo("stopped" if holder is not None or left else f"nothing is running on {settings.home}")
+
+
+def status(as_json: Json = False) -> None:
+    """What runs, and what keeps it from answering."""
+    settings = _settings()
+    known = read_instance(settings.home)
+    if HomeLock(settings.home).holder() is None or known is None:
+        _report({"running": False, "home": settings.home}, f"nothing is running on {settings.home}", as_json)
+        raise typer.Exit(EXIT_NOT_RUNNING)
+    try:
+        tree = ask_status(known.ray_dir, 5.0)
+    except PerenneError as error:
+        facts: dict[str, Any] = {
+            "running": True,
+            "ready": False,
+            "reasons": [f"the Supervisor: {error}"],
+            "address": known.http,
+        }
+        _report(facts, f"address: {known.http}\nnot ready: the Supervisor: {error}", as_json)
+        raise typer.Exit(EXIT_TROUBLE) from None
+    _report({"running": True, "address": known.http, **asdict(tree)}, _table(known.http, tree), as_json)
+    raise typer.Exit(0 if tree.ready else EXIT_TROUBLE)
+
+
+def _report(facts: dict[str, Any], words: str, as_json: bool) -> None:
+    typer.echo(json.dumps(facts) if as_json else words)
+
+
+def _table(http: str, tree: TreeStatus) -> str:
+    lines = [f"address: {http}", "ready" if tree.ready else "not ready: " + "; ".join(tree.reasons), ""]
+    width = max(len(child.name) for child in tree.children)
+    for child in tree.children:
+        pid = str(child.pid or "-")
+        lines.append(
+            f"{child.name:<{width}}  {child.state:<10}  pid {pid:>7}  restarts {child.restarts:>2}  {child.detail}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def dashboard(as_json: Json = False) -> None:
+    """Where Ray's dashboard is, and the token that it asks for."""
+    settings = _settings()
+    known = read_instance(settings.home)
+    if HomeLock(settings.home).holder() is None or known is None:
+        typer.echo(f"nothing is running on {settings.home}: start it with `perenne up`", err=True)
+        raise typer.Exit(EXIT_NOT_RUNNING)
+    if as_json:
+        facts = {"url": known.dashboard, "token_path": known.token_path, "environment": client_environment(settings)}
+        typer.echo(json.dumps(facts))
+        return
+    typer.echo(f"dashboard: {known.dashboard}")
+    typer.echo(f"token: {token_path(settings).read_text().strip()}")
+    typer.echo("The page asks for the token once and keeps it in a cookie. It is reachable from this PC only; from another:")
+    typer.echo(f"  ssh -L {known.ports['dashboard']}:127.0.0.1:{known.ports['dashboard']} THIS-PC")
+
+
+def doctor(as_json: Json = False) -> None:
+    """Whether this PC can run Perenne, what is missing and what to type."""
+    settings = _settings()
+    findings = examination.examine(settings, running=HomeLock(settings.home).holder() is not None)
+    for finding in findings:
+        if as_json:
+            typer.echo(json.dumps(asdict(finding)))
+        else:
+            sign = {"fine": "ok", "warns": "warning", "stops": "ERROR"}[finding.level]
+            typer.echo(f"{sign:<8} {finding.sentence}" + (f"\n         {finding.remedy}" if finding.remedy else ""))
+    if not as_json and key_path(settings).exists():
+        typer.echo(f"{'':<8} the first key is in {key_path(settings)}")
+    raise typer.Exit(EXIT_MACHINE if any(f.level == "stops" for f in findings) else 0)
+
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for _command in (up, down, status, dashboard, doctor):
+    app.command()(_command)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,275 @@
+"""The root process, `perenne up`: it starts Ray's head and the Supervisor, watches both, and ends all of it.
+
+It loads no Ray itself. Everything it watches it knows by process id, and the Supervisor by its doorbell.
+"""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import IO, Any
+
+from cluster import doorbell
+from cluster.environment import CHECKOUT
+from cluster.head import Head, last_words
+from cluster.instance import HomeLock, Instance, prepare, save
+from cluster.processes import end, of_instance, proc
+from cluster.version import version
+from perenne.errors import Conflict, PerenneError, Unavailable
+from perenne.messages.health import TreeStatus
+from perenne.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 0.5
+PULSE_S = 1.0  # between questions at the Supervisor's door
+PULSE_TIMEOUT_S = 2.0
+HUNG_AFTER = 6  # unanswered questions in a row from a Supervisor that has answered before
+TICK_AGE_MAX_S = 45.0  # a Supervisor whose loop answers but whose ticks stand still
+BIRTH_S = 60.0  # a Supervisor that never came is put there anew after this
+STOP_TREE_S = 25.0
+HEAD_STARTS_MAX = 5  # whole heads in a row that did not live for HEAD_SETTLED_S
+HEAD_SETTLED_S = 120.0
+
+Say = Callable[[str], None]
+
+
+class Root:
+    """One run of one instance, from `start` to `stop`."""
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        self._settings, self._say = settings, say
+        self._lock = HomeLock(settings.home)
+        self._instance: Instance
+        self._head: Head | None = None
+        self._ending = threading.Event()
+        self._igniter: subprocess.Popen[bytes] | None = None
+        self._words: list[dict[str, Any]] = []
+        self._supervisor_pid = 0
+        self._silent = 0
+        self._asked_at = 0.0
+        self._ignited_at = 0.0
+        self._head_starts = 0
+        self._head_started_at = 0.0
+        self._said: tuple[str, ...] = ()
+        self._announced = False
+        self._ready_said = False
+        self._begun = time.monotonic()
+
+    # Life
+
+    def run(self) -> int:
+        """Run until a signal ends it. Returns the exit code; 0 after a clean stop."""
+        self._lock.take()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        try:
+            self._start_head()
+            while not self._ending.wait(WATCH_S):
+                self._watch()
+        except PerenneError as error:
+            self._say(f"error: {error}")
+            return self._stop(1)
+        return self._stop(0)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and os.environ.get("PERENNE_DETACHED"):
+            return
+        self._ending.set()
+
+    def _start_head(self) -> None:
+        left = of_instance(self._settings.ray_dir)
+        if left:
+            log.warning("%d processes of an earlier run are ended first", len(left))
+        instance = prepare_after(self._settings, set(left))
+        self._instance = save(instance, root_pid=os.getpid(), version=version(), started_at=time.time())
+        self._head = head = Head(self._settings, self._instance)
+        self._prepare_igniter()
+        self._head_starts += 1
+        self._head_started_at = time.monotonic()
+        head.start()
+        self._ignite()
+
+    # The igniter
+
+    def _prepare_igniter(self) -> None:
+        assert self._head is not None
+        self._end_igniter()
+        output = open(self._settings.path("logs", "ignite.log"), "ab")  # noqa: SIM115 - the child holds it
+        self._igniter = subprocess.Popen(
+            [sys.executable, "-m", "cluster.ignite"],
+            env=self._head.environment,
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
+        )
+        output.close()
+        assert self._igniter.stdout is not None
+        threading.Thread(target=self._listen, args=(self._igniter.stdout,), daemon=True).start()
+
+    def _listen(self, stream: IO[bytes]) -> None:
+        for line in stream:
+            try:
+                self._words.append(json.loads(line))
+            except ValueError:
+                log.warning("the igniter said %r", line[:200])
+
+    def _ignite(self) -> None:
+        if self._igniter is None or self._igniter.poll() is not None:
+            self._prepare_igniter()
+        assert self._igniter is not None
+        assert self._igniter.stdin is not None
+        self._igniter.stdin.write(b"go\n")
+        self._igniter.stdin.close()
+        self._ignited_at = time.monotonic()
+
+    def _end_igniter(self) -> None:
+        if self._igniter is not None and self._igniter.poll() is None:
+            self._igniter.kill()
+            self._igniter.wait(5.0)
+        self._igniter = None
+
+    # Watching
+
+    def _watch(self) -> None:
+        assert self._head is not None
+        lost = self._head.lost()
+        if "raylet" in lost:
+            self._start_head_again("its node process died")
+            return
+        if "gcs" in lost:
+            log.error("Ray's control plane died: it is started again")
+            try:
+                self._head.start_again("gcs")
+            except Unavailable as error:
+                self._start_head_again(str(error))
+                return
+        if "dashboard" in lost:
+            self._head.start_again("dashboard")
+        self._hear()
+        if time.monotonic() - self._asked_at >= PULSE_S:
+            self._asked_at = time.monotonic()
+            self._feel_pulse()
+
+    def _start_head_again(self, reason: str) -> None:
+        if time.monotonic() - self._head_started_at > HEAD_SETTLED_S:
+            self._head_starts = 0
+        if self._head_starts >= HEAD_STARTS_MAX:
+            raise Unavailable("Ray", 60.0, f"{reason}; {self._head_starts} starts in a row did not help")
+        log.error("Ray is started again: %s", reason)
+        self._say(f"Ray is started again: {reason}")
+        self._end_igniter()
+        assert self._head is not None
+        self._head.stop(patience_s=1.0)
+        self._supervisor_pid = self._silent = 0
+        self._start_head()
+
+    def _hear(self) -> None:
+        while self._words:
+            word = self._words.pop(0)
+            if word["event"] == "error":
+                log.error("%s", word["message"])
+            elif word["event"] == "key":
+                self._announce(word["secret"])
+        if self._igniter is not None and self._igniter.poll() not in (None, 0):
+            log.error("the igniter failed: %s", last_words(self._settings.path("logs", "ignite.log")))
+            self._igniter = None
+            if not self._announced:
+                self._ignite()
+
+    def _announce(self, secret: str | None) -> None:
+        if self._announced:
+            return
+        self._announced = True
+        self._say(f"address: {self._instance.http}")
+        if secret:
+            self._say(f"key: {secret}")
+
+    def _feel_pulse(self) -> None:
+        try:
+            pulse = doorbell.ask(self._instance.ray_dir, "pulse", PULSE_TIMEOUT_S)
+        except PerenneError as error:
+            self._silent += 1
+            self._on_silence(error)
+            return
+        self._supervisor_pid, self._silent = int(pulse["pid"]), 0
+        if pulse["age_s"] > TICK_AGE_MAX_S:
+            log.error("the Supervisor's ticks stand still: it is replaced")
+            self._kill_supervisor()
+        elif not self._ready_said or self._said:
+            self._tell_progress()
+
+    def _on_silence(self, error: PerenneError) -> None:
+        if self._supervisor_pid and self._silent >= HUNG_AFTER:
+            log.error("the Supervisor does not answer (%s): it is replaced", error)
+            self._kill_supervisor()
+        elif not self._supervisor_pid and time.monotonic() - self._ignited_at > BIRTH_S:
+            log.error("the Supervisor did not come: it is put there anew")
+            self._igniter = None
+            self._ignite()
+
+    def _kill_supervisor(self) -> None:
+        """Ray starts another in its place; should Ray not, the igniter does after a while."""
+        held = proc(self._supervisor_pid)
+        if held is not None and self._supervisor_pid in of_instance(self._instance.ray_dir):
+            held.send(signal.SIGKILL)
+        self._supervisor_pid = self._silent = 0
+        self._ignited_at = time.monotonic()
+
+    def _tell_progress(self) -> None:
+        try:
+            status = doorbell.ask_status(self._instance.ray_dir, PULSE_TIMEOUT_S)
+        except PerenneError:
+            return
+        reasons = worth_saying(status)
+        if self._announced:
+            for reason in reasons:
+                if reason not in self._said:
+                    self._say(reason)
+            self._said = reasons
+        if status.ready and self._announced and not self._ready_said:
+            self._ready_said = True
+            self._say(f"ready after {time.monotonic() - self._begun:.1f} s")
+
+    # The end
+
+    def _stop(self, code: int) -> int:
+        self._say("stopping")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        self._end_igniter()
+        if self._head is not None:
+            try:
+                doorbell.ask(self._instance.ray_dir, "stop", STOP_TREE_S)
+            except PerenneError as error:
+                log.warning("the tree did not end itself: %s", error)
+            stuck = self._head.stop()
+            if stuck:
+                self._say(f"these processes would not end: {', '.join(map(str, stuck))}")
+                code = code or 1
+            save(self._instance, root_pid=0)
+        self._lock.release()
+        self._say("stopped")
+        return code
+
+
+def prepare_after(settings: Settings, left: set[int]) -> Instance:
+    """End what an earlier run left behind, then make the folders ready."""
+    if left:
+        stuck = end(of_instance(settings.ray_dir).values())
+        if stuck:
+            raise Conflict(f"processes of an earlier run would not end: {', '.join(str(p.pid) for p in stuck)}")
+    return prepare(settings)
+
+
+def worth_saying(status: TreeStatus) -> tuple[str, ...]:
+    """What a person waiting wants to read: how far the models are."""
+    return tuple(reason for reason in status.reasons if " model: " in reason)
