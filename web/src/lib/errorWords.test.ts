@@ -24,8 +24,17 @@ describe("errors in words", () => {
   });
 
   it("name a file's reason, and keep the server's sentence", () => {
-    expect(reasonWords("the file is encrypted: a password is needed", es)).toMatchObject({ what: es.errors.encrypted[0], detail: "the file is encrypted: a password is needed" });
-    expect(needsPassword("the file is encrypted")).toBe(true);
+    const kinds: [string, keyof typeof es.errors][] = [
+      ["it needs a password: retry with the password", "encrypted"],
+      ["it is damaged, or needs more than 2,048 MiB of memory: its parser crashed (SIGSEGV)", "damaged"],
+      ["there is no text in it, only pictures: reading scanned pages is not supported yet", "empty"],
+      ["an Office file of before 2007 (.doc, .xls, .ppt) is not supported yet; supported are PDF", "unsupported"],
+      ["it has 30,000 pages; the limit is 20,000", "toobig"],
+      ["cancelled", "cancelled"],
+    ];
+    for (const [reason, kind] of kinds) expect(reasonWords(reason, es)).toMatchObject({ what: es.errors[kind][0], detail: reason });
+    expect(needsPassword("it needs a password: retry with the password")).toBe(true);
+    expect(needsPassword("it needs a password: its parts are encrypted; save it without one")).toBe(false);
     expect(reasonWords("something new", es).what).toBe("something new");
   });
 });

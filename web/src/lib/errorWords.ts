@@ -12,11 +12,11 @@ type Kind = keyof Words["errors"];
 /** Why a file was refused, from the server's English sentence: first match wins. */
 const REASONS: readonly [RegExp, Kind][] = [
   [/password|encrypt/i, "encrypted"],
-  [/cancel/i, "cancelled"],
-  [/no text|empty|nothing to read/i, "empty"],
-  [/unsupported|not supported|unknown (kind|format|type)|can(no|')t read this kind/i, "unsupported"],
-  [/too (large|big|long|many)|over (the|its|a)? ?(cap|limit|bound)|limit|memory|took longer|timed? out/i, "toobig"],
-  [/damaged|corrupt|not a (valid )?\w+ ?(file|document)?|malformed|broken/i, "damaged"],
+  [/^cancelled/i, "cancelled"],
+  [/no text|is empty/i, "empty"],
+  [/damaged|not well-formed|nested too deeply/i, "damaged"],
+  [/not supported|no kind known/i, "unsupported"],
+  [/limit|(takes|took|needs|unpacks to) more than|looks like a bomb/i, "toobig"],
 ];
 
 function say(kind: Kind, t: Words, detail: string): Said {
@@ -45,6 +45,7 @@ export function reasonWords(reason: string | null, t: Words): Said {
   return kind ? say(kind, t, text) : { what: text || t.errors.server_error[0]!, todo: "", detail: "" };
 }
 
+/** A password typed here would help; a file that must be saved without one needs its owner. */
 export function needsPassword(reason: string | null): boolean {
-  return REASONS[0]![0].test(reason ?? "");
+  return /password/i.test(reason ?? "") && !/save it without/i.test(reason ?? "");
 }

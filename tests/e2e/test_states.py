@@ -1,0 +1,122 @@
+"""What the page says and does when things are not well, against an instance that is told to be so."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.fake_instance import KEY, FakeInstance
+
+TEXT = "The bridge at Orla is 212 metres long. It was opened in May. Nobody has ever measured it twice.\n"
+
+
+@pytest.fixture
+def page(new_page: Any, fake: FakeInstance) -> Any:
+    page = new_page()
+    page.goto(f"{fake.address}/#key={KEY}")
+    page.get_by_role("button", name="New chat").first.wait_for()
+    return page
+
+
+def ask(page: Any, question: str) -> Any:
+    page.get_by_label("Your question").fill(question)
+    page.keyboard.press("Enter")
+    return page.get_by_role("log").get_by_role("article").last
+
+
+def test_a_model_on_its_way_is_a_number_and_search_is_offered(page: Any, fake: FakeInstance) -> None:
+    fake.told.phase, fake.told.progress = "downloading", 0.34
+    page.reload()
+    page.get_by_text("The language model is downloading, 34 %.").wait_for()
+    page.get_by_text("Search works already").wait_for()
+    fake.told.phase = "ready"
+    page.get_by_text("The language model is downloading").wait_for(state="detached")
+
+
+def test_an_answer_that_began_again_says_so_and_is_whole(page: Any, fake: FakeInstance) -> None:
+    fake.add("guide.md", TEXT.encode())
+    fake.told.restart = True
+    answer = ask(page, "How long is the bridge?")
+    answer.get_by_text("The answer was interrupted and began again.").wait_for()
+    answer.get_by_role("button", name="Answer again").wait_for()
+    assert answer.inner_text().count("212 metres long")
+
+
+def test_a_stream_that_breaks_is_resumed_by_number_and_nothing_is_doubled(page: Any, fake: FakeInstance) -> None:
+    fake.add("guide.md", TEXT.encode())
+    fake.told.break_after = 3
+    answer = ask(page, "How long is the bridge?")
+    answer.get_by_role("button", name="Answer again").wait_for()
+    assert (
+        answer.locator(".prose")
+        .inner_text()
+        .replace("\n", "")
+        .startswith("Your document says: The bridge at Orla is 212 metres long. ")
+    )
+    assert sorted(set(fake.asked_after))[:3] == [0, 3, 6]
+
+
+def test_what_is_not_in_the_documents_is_shown_as_that(page: Any, fake: FakeInstance) -> None:
+    fake.add("guide.md", TEXT.encode())
+    answer = ask(page, "Who owns the moon?")
+    answer.get_by_text("Not in your documents").wait_for()
+    assert answer.get_by_role("button", name=re.compile("^Source")).count() == 0
+
+
+def test_stop_keeps_what_was_written_and_regenerate_answers_anew(page: Any, fake: FakeInstance) -> None:
+    fake.add("guide.md", TEXT.encode())
+    fake.told.delay_s = 0.3
+    answer = ask(page, "How long is the bridge?")
+    answer.get_by_text("Your document").wait_for()
+    page.get_by_role("button", name="Stop").click()
+    answer.get_by_text("Stopped.").wait_for()
+    fake.told.delay_s = 0.01
+    answer.get_by_role("button", name="Answer again").click()
+    page.get_by_role("log").get_by_role("button", name=re.compile("^Source 1")).first.wait_for()
+    assert page.get_by_role("log").get_by_role("article").count() == 1
+
+
+def test_an_error_is_said_in_words_with_what_to_do(page: Any, fake: FakeInstance) -> None:
+    fake.told.fail = ("engine_failed", "the engine 'llama_cpp' failed: out of memory")
+    answer = ask(page, "How long is the bridge?")
+    answer.get_by_role("alert").get_by_text("The model failed on this answer.").wait_for()
+    answer.get_by_role("button", name="Answer again").wait_for()
+
+
+def test_a_refused_file_says_why_and_is_unlocked_by_its_password(page: Any, fake: FakeInstance, tmp_path: Path) -> None:
+    for name in ("locked.md", "open.md"):
+        (tmp_path / name).write_text(TEXT)
+    (tmp_path / "empty.md").write_text("")
+    page.get_by_role("button", name="Documents").first.click()
+    page.get_by_test_id("files").set_input_files([tmp_path / name for name in ("locked.md", "open.md", "empty.md")])
+    page.get_by_text("The file is protected by a password.").wait_for()
+    page.get_by_text("1 empty or hidden files were left out.").wait_for()
+    rows = page.get_by_role("list", name="Documents of this project").get_by_role("listitem")
+    rows.filter(has_text="open.md").get_by_text("Indexed", exact=True).wait_for()
+    page.get_by_label("Password of the file").fill("secret")
+    page.get_by_role("button", name="Unlock").click()
+    page.get_by_text("The file is protected by a password.").wait_for(state="detached")
+    rows.filter(has_text="opened.md").get_by_text("Indexed", exact=True).wait_for()
+
+
+def test_a_server_that_went_away_is_said_and_recovered_from(page: Any, fake: FakeInstance) -> None:
+    fake.add("guide.md", TEXT.encode())
+    page.route("**/api/**", lambda route: route.abort())
+    page.reload()
+    page.get_by_text("Perenne can't be reached. Trying again").wait_for()
+    page.unroute("**/api/**")
+    page.get_by_text("Perenne can't be reached. Trying again").wait_for(state="detached")
+    page.get_by_label("Your question").wait_for()
+
+
+def test_nothing_in_an_answer_makes_the_browser_fetch_or_run_anything(page: Any, fake: FakeInstance) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    evil = "Look ![x](http://127.0.0.2/spy.png) <img src=http://127.0.0.2/spy2> [a](javascript:alert(1)) now, please."
+    fake.add("evil.md", evil.encode())
+    answer = ask(page, "What does it say?")
+    answer.get_by_role("button", name="Answer again").wait_for()
+    answer.get_by_text("Look").first.wait_for()
+    assert [url for url in asked if not url.startswith(fake.address)] == []
+    assert answer.locator("img, a[href^='javascript']").count() == 0
