@@ -152,6 +152,19 @@ class ModelNotReady(Unavailable):
         self.reason = f"{state}{share}"
 
 
+class WeightsUnavailable(Unavailable):
+    """No source gave a model's files as the catalogue knows them; `reason` holds what each one answered."""
+
+    code = "weights_unavailable"
+
+    def __init__(self, model_id: str, reason: str) -> None:
+        PerenneError.__init__(self, model_id, reason)
+        self.what, self.retry_after_s, self.reason = model_id, 60.0, reason
+
+    def __str__(self) -> str:
+        return f"the weights of {self.what!r} could not be had: {self.reason}"
+
+
 class DeadlineExceeded(PerenneError):
     """No answer in time. A write may have happened: send the same id again."""
 

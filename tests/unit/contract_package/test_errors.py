@@ -18,6 +18,7 @@ SAMPLES = [
     errors.RateLimited("key_1", 2.0),
     errors.Unavailable("RunHost", 1.0, "restarting"),
     errors.ModelNotReady("language", "downloading", 0.34),
+    errors.WeightsUnavailable("smollm2", "no source gave model.gguf"),
     errors.DeadlineExceeded("RunHost", 3.0),
     errors.StorageFailed("the disk is full"),
     errors.EngineFailed("llama_cpp", "no context left"),
