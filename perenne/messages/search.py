@@ -103,11 +103,13 @@ class FeedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """Changes after a sequence, bounded by bytes. When `upto` < `head` there is more."""
+    """Changes after a sequence, bounded by bytes. When `upto` < `head` there is more. `origin` names whose sequence it is: a
+    restored database begins a new one, and what followed the old one starts from nothing."""
 
     items: tuple[FeedItem, ...]
     upto: int
     head: int
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

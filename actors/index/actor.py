@@ -1,0 +1,102 @@
+"""The shell of one shard."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import ray
+
+from perenne.directory import Directory
+from perenne.errors import Unavailable
+from perenne.lifecycle import Lifecycle
+from perenne.messages.health import Health
+from perenne.messages.search import ShardHits, ShardQuery
+from perenne.settings import Settings
+
+if TYPE_CHECKING:
+    from actors.index.follower import Follower
+    from actors.index.shard import Shard
+
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
+
+SEARCHING = 64  # searches in hand, most of them waiting for a sequence
+SEARCH_THREADS = 2  # searches that compute; FAISS runs on the caller's thread alone
+WAIT_S_MAX = 5.0  # the longest that a search may wait for a sequence
+
+
+def _in(group: str) -> Callable[[Method], Method]:
+    return ray.method(concurrency_group=group)  # type: ignore[no-any-return]
+
+
+class IndexShard:
+    """`name` is IndexShard-<space>-<number>. State: HOME/index/<space>/<number>, rebuilt from the feed when it is lost."""
+
+    CONCURRENCY: ClassVar[dict[str, int]] = {"health": 2, "search": SEARCHING}
+
+    def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        self._name, self._settings, self._directory = name, settings, directory
+        self._shard: Shard | None = None
+        self._follower: Follower | None = None
+        self._pool = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
+        self._searching = 0
+        self._life = Lifecycle(name, settings, directory, self._recover)
+        self._life.begin()
+
+    def _recover(self) -> None:
+        from actors.index.follower import Follower
+        from actors.index.shard import Shard
+        from actors.index.snapshot import ShardSpec
+        from actors.index.source import StoreFeed
+
+        space, _, number = self._name.removeprefix("IndexShard-").rpartition("-")
+        spec = ShardSpec(space, self._settings.embedding.model, int(number), self._settings.shards)
+        shard = Shard(self._settings.path("index", space, number), spec)
+        shard.open()
+        readers = self._settings.store.readers
+        follower = Follower(shard, lambda: StoreFeed(self._directory, space, readers), on_trouble=self._life.degrade)
+        follower.start()
+        self._shard, self._follower = shard, follower
+
+    async def _ready(self) -> "tuple[Shard, Follower]":
+        await self._life.ready()
+        if self._shard is None or self._follower is None:
+            raise Unavailable(self._name, 1.0, "it is closed")
+        return self._shard, self._follower
+
+    @_in("search")
+    async def search(self, query: ShardQuery) -> ShardHits:
+        """The nearest passages; waits up to `query.wait_s` for `query.min_seq`, then answers with what it has and says so."""
+        shard, follower = await self._ready()
+        self._searching += 1
+        try:
+            if query.min_seq > shard.applied:
+                follower.nudge()
+                await follower.gate.wait(query.min_seq, min(query.wait_s, WAIT_S_MAX))
+            return await asyncio.get_running_loop().run_in_executor(self._pool, shard.search, query)
+        finally:
+            self._searching -= 1
+
+    @_in("health")
+    async def applied(self) -> int:
+        """The sequence that the next search sees at least."""
+        shard, _ = await self._ready()
+        return shard.applied
+
+    @_in("health")
+    async def health(self) -> Health:
+        """`queue`: changes not applied yet; `figures`: what the shard holds."""
+        shard, follower = self._shard, self._follower
+        if shard is None or follower is None:
+            return self._life.health()
+        figures = await asyncio.to_thread(shard.figures)
+        age = time.monotonic() - follower.progress_at if follower.queue else 0.0
+        return self._life.health(queue=follower.queue + self._searching, progress_age_s=age, **figures)
+
+    async def close(self) -> None:
+        """Stop following and leave a snapshot. Searches in hand end; harmless twice."""
+        shard, follower = self._shard, self._follower
+        if shard is not None and follower is not None:
+            await asyncio.to_thread(follower.stop)
+            await asyncio.to_thread(shard.close)
