@@ -87,6 +87,7 @@ def main() -> None:
     if not line:
         return
     request = orjson.loads(line)
+    answers.say(status="started")
     limits.apply(Caps(**request["caps"]))
     headroom: bytearray | None = bytearray(_HEADROOM_BYTES)
     try:

@@ -27,10 +27,10 @@ def _letters(text: str) -> str:
     return _NOISE.sub(" ", text).strip().lower()
 
 
-def _guess(letters: str) -> tuple[str, float]:
-    found = _model().predict(letters, k=1)
-    labels, scores = found
-    return str(labels[0]).removeprefix("__label__"), float(scores[0])
+def guess(text: str) -> tuple[str, float]:
+    """(language, probability) of a text, however short."""
+    labels, scores = _model().predict(_letters(text), k=1)
+    return (str(labels[0]).removeprefix("__label__"), float(scores[0])) if labels else ("", 0.0)
 
 
 def of_document(text: str) -> str | None:
@@ -41,7 +41,7 @@ def of_document(text: str) -> str | None:
     letters = _letters(text)
     if len(letters) < 12:
         return None
-    language, sure = _guess(letters)
+    language, sure = guess(letters)
     return language if sure >= 0.3 else None
 
 
@@ -50,5 +50,5 @@ def of_passage(text: str, document: str | None) -> str | None:
     letters = _letters(text[:_LOOKED_AT])
     if len(letters) < _SHORT:
         return document
-    language, sure = _guess(letters)
+    language, sure = guess(letters)
     return language if sure >= _SURE else document

@@ -78,6 +78,7 @@ class Builder:
             self._append(text, kind, page, continues)
 
     def _append(self, text: str, kind: BlockKind, page: int | None, continues: bool) -> None:
+        continues = continues and kind == "paragraph" and bool(self._blocks) and self._blocks[-1].kind == "paragraph"
         gap = "" if not self._blocks else ("\n" if continues else "\n\n")
         start = self._length + len(gap)
         self._length = start + len(text)
@@ -85,7 +86,7 @@ class Builder:
             raise Refused(f"its text is over the limit of {self.chars_max:,} characters")
         self._parts += (gap, text)
         path = tuple(title for _, title in self._headings)
-        self._blocks.append(Block(start, self._length, kind, page, path, continues and len(self._blocks) > 0))
+        self._blocks.append(Block(start, self._length, kind, page, path, continues))
 
     @property
     def characters(self) -> int:

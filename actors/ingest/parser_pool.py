@@ -25,6 +25,10 @@ class ParserDied(Exception):
     """The parser ended without our or the file's doing, or our own disk failed; the same file may go well next time."""
 
 
+class _NeverStarted(ParserDied):
+    """The spare process was dead already when it was given work."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedChunk:
     """A passage by its span in the text."""
@@ -76,7 +80,7 @@ def judge(code: int, caps: Caps, used_cpu_s: float) -> Exception:
     return ParserDied(f"its parser ended with code {code} and no word")
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Processor seconds that a live process has used; 0 when it can't be told."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -90,14 +94,14 @@ class ParserPool:
 
     def __init__(self, caps: Caps, work: Path, beat: Callable[[], None] = lambda: None) -> None:
         self._caps, self._work, self._beat = caps, work, beat
-        self._spare: Process | None = None
+        self.spare: Process | None = None
         self._spawning: asyncio.Task[None] | None = None
         self._closed = False
 
     async def warm(self) -> None:
         """Have a spare process waiting."""
-        if self._spare is None and not self._closed:
-            self._spare = await self._spawn()
+        if self.spare is None and not self._closed:
+            self.spare = await self._spawn()
 
     async def _spawn(self) -> Process:
         self._work.mkdir(parents=True, exist_ok=True)
@@ -121,7 +125,7 @@ class ParserPool:
     async def _take(self) -> Process:
         if self._spawning is not None:
             await asyncio.wait([self._spawning])
-        process, self._spare = self._spare, None
+        process, self.spare = self.spare, None
         if process is None or process.returncode is not None:
             process = await self._spawn()
         if not self._closed:
@@ -140,7 +144,6 @@ class ParserPool:
     ) -> ParsedFile:
         """Parse the file in a process of its own and leave the result at `output`. Raises Refused when the file is at fault,
         ParserDied when it is not. Cancelled, it kills the process."""
-        process = await self._take()
         request = {
             "path": str(path),
             "name": name,
@@ -150,9 +153,10 @@ class ParserPool:
             "caps": asdict(self._caps),
         }
         try:
-            answer = await self._ask(process, request, on_progress)
+            answer = await self._attempt(request, on_progress)
+        except _NeverStarted:
+            answer = await self._attempt(request, on_progress)
         finally:
-            await _end(process)
             output.with_suffix(".unpacked").unlink(missing_ok=True)
             output.with_suffix(".writing").unlink(missing_ok=True)
         if answer["status"] == "refused":
@@ -164,11 +168,19 @@ class ParserPool:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ParserDied(f"what its parser wrote can't be read: {error}") from error
 
+    async def _attempt(self, request: dict[str, Any], on_progress: Callable[[int, int], None]) -> dict[str, Any]:
+        process = await self._take()
+        try:
+            return await self._ask(process, request, on_progress)
+        finally:
+            await _end(process)
+
     async def _ask(self, process: Process, request: dict[str, Any], on_progress: Callable[[int, int], None]) -> dict[str, Any]:
         assert process.stdin is not None
         assert process.stdout is not None
         deadline = asyncio.get_running_loop().time() + self._caps.wall_s_max
         used_cpu_s = 0.0
+        started = False
         with contextlib.suppress(ConnectionError):
             process.stdin.write(orjson.dumps(request) + b"\n")
             await process.stdin.drain()
@@ -178,18 +190,22 @@ class ParserPool:
                 await asyncio.wait([reading], timeout=0.5)
                 self._beat()  # it lives, and its caps bound how long
                 if not reading.done():
-                    used_cpu_s = max(used_cpu_s, _cpu_s(process.pid))
+                    used_cpu_s = max(used_cpu_s, cpu_s(process.pid))
                     if asyncio.get_running_loop().time() > deadline:
                         raise self._too_slow(used_cpu_s)
                     continue
                 line = reading.result()
                 if not line:
                     code = await process.wait()
-                    raise judge(code, self._caps, used_cpu_s)
+                    raise (
+                        judge(code, self._caps, used_cpu_s) if started else _NeverStarted(f"its parser ended with code {code}")
+                    )
                 answer: dict[str, Any] = orjson.loads(line)
-                if answer["status"] != "progress":
+                started = True
+                if answer["status"] == "progress":
+                    on_progress(answer["done"], answer["total"])
+                elif answer["status"] != "started":
                     return answer
-                on_progress(answer["done"], answer["total"])
                 reading = asyncio.create_task(process.stdout.readline())
         except (ValueError, KeyError, TypeError) as error:
             raise Refused(f"it is damaged: its parser answered nonsense ({error})") from error
@@ -207,9 +223,9 @@ class ParserPool:
         self._closed = True
         if self._spawning is not None:
             await asyncio.wait([self._spawning])
-        if self._spare is not None:
-            await _end(self._spare)
-            self._spare = None
+        if self.spare is not None:
+            await _end(self.spare)
+            self.spare = None
 
 
 async def _end(process: Process) -> None:

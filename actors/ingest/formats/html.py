@@ -156,9 +156,12 @@ def _tree(text: str) -> Any:
 
     parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True)
     try:
-        return etree.fromstring(text.encode("utf-8", "replace"), parser)
+        root = etree.fromstring(text.encode("utf-8", "replace"), parser)
     except (etree.XMLSyntaxError, ValueError):
         return None
+    if any(error.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT for error in parser.error_log):
+        raise Refused("it is nested too deeply: a part of its text would be lost")  # libxml2 stops at 2,048
+    return root
 
 
 def add_html(builder: Builder, text: str, page: int | None = None) -> str | None:

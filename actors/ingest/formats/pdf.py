@@ -61,7 +61,7 @@ def _page_lines(document: Any, index: int) -> list[str] | None:
         page.close()
     except pdfium.PdfiumError:
         return None
-    return [squeeze(line) for line in _HYPHENS.sub("", text).replace("\r", "\n").split("\n")]
+    return [squeeze(line) for line in _HYPHENS.sub("", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")]
 
 
 def _drop_furniture(pages: list[list[str]]) -> None:

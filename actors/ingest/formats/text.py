@@ -3,6 +3,7 @@
 import codecs
 import re
 
+from actors.ingest import language
 from actors.ingest.parsed import Builder, Parsed, Refused
 from actors.ingest.source import Source
 
@@ -17,6 +18,8 @@ _SAMPLE = 64 << 10  # bytes that an encoding is guessed from
 _SURE_CHAOS = 0.2  # charset-normalizer's share of mess above which Windows-1252 is the better guess
 # Bytes 0x80-0x9f are printable in Windows-1252 (quotes, dashes, the euro) and controls in ISO 8859: the web standard reads both as the former.
 _WESTERN = frozenset({"ascii", "latin_1", "iso8859_1", "iso8859_15", "cp1252"})
+_WESTERN_TONGUES = frozenset("en es pt fr de it nl ca gl eu sv da no nn fi is ga oc ast".split())  # noqa: SIM905
+_FEW = 0.2  # share of bytes over 0x7f below which a text is in the Latin script
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _LIST = re.compile(r"^[ \t]*([-*•+–]|\d{1,3}[.)])[ \t]", re.M)
 
@@ -41,7 +44,12 @@ def wide_encoding(head: bytes) -> str | None:
 def _guess(content: bytes) -> str:
     from charset_normalizer import from_bytes
 
-    best = from_bytes(content[:_SAMPLE]).best()
+    sample = content[:_SAMPLE]
+    if sum(1 for byte in sample if byte >= 0x80) < _FEW * len(sample):
+        tongue, sure = language.guess(sample.decode("cp1252", "replace"))
+        if tongue in _WESTERN_TONGUES and sure >= 0.5:
+            return "cp1252"  # letters that its neighbours would take for others of theirs: ñ for ń
+    best = from_bytes(sample).best()
     if best is None or best.encoding in _WESTERN or best.chaos > _SURE_CHAOS:
         return "cp1252"
     return best.encoding

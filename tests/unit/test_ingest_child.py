@@ -1,0 +1,197 @@
+"""A parse in its own process: what it survives, which cap it names, and that the next file goes on."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from actors.ingest.caps import Caps
+from actors.ingest.parsed import Refused
+from actors.ingest.parser_pool import ParsedFile, ParserDied, ParserPool, cpu_s, judge
+from actors.ingest.reading import read
+from actors.ingest.source import Source
+from perenne.testing import eventually
+from tests.unit import ingest_files as files
+
+CAPS = Caps(64 << 20, 500, 2_000_000, 1 << 30, 20.0, 40.0)
+
+
+@pytest_asyncio.fixture
+async def pool(tmp_path: Path) -> AsyncIterator[ParserPool]:
+    made = ParserPool(CAPS, tmp_path / "work")
+    yield made
+    await made.close()
+
+
+async def parse(pool: ParserPool, tmp_path: Path, content: bytes, name: str, **more: object) -> ParsedFile:
+    path = tmp_path / "blob"
+    path.write_bytes(content)
+    return await pool.parse(path, name=name, output=tmp_path / "out.json", **more)  # type: ignore[arg-type]
+
+
+def pid_of(pool: ParserPool) -> int:
+    assert pool.spare is not None
+    return pool.spare.pid
+
+
+async def test_a_file_is_parsed_beside_us_with_passages_that_are_its_text(pool: ParserPool, tmp_path: Path) -> None:
+    parsed = await parse(pool, tmp_path, files.pdf("El perro duerme en la casa. " * 3, "Otra página."), "a.pdf")
+    assert parsed.language == "es"
+    assert parsed.pages == 2
+    assert [parsed.text[c.start : c.end].split()[0] for c in parsed.chunks] == ["El"]
+
+
+async def test_bombs_are_refused_and_the_next_file_goes_on(tmp_path: Path) -> None:
+    pool = ParserPool(replace(CAPS, memory_bytes_max=400 << 20, cpu_s_max=10.0), tmp_path / "work")
+    with pytest.raises(Refused, match="bomb"):
+        await parse(pool, tmp_path, files.docx_bomb(200 << 20), "a.docx")
+    laughs = files.billion_laughs()
+    try:
+        assert len((await parse(pool, tmp_path, laughs, "a.docx")).text) < 1_000
+    except Refused as refusal:
+        assert "not well-formed" in str(refusal)  # noqa: PT017 - either end is right: what matters is that there is one
+    assert (await parse(pool, tmp_path, b"Words.", "a.txt")).text == "Words."
+    await pool.close()
+
+
+async def test_memory_over_the_cap_is_refused_by_name(tmp_path: Path) -> None:
+    pool = ParserPool(
+        replace(CAPS, memory_bytes_max=220 << 20, text_chars_max=400_000_000, file_bytes_max=200 << 20), tmp_path / "w"
+    )
+    with pytest.raises(Refused, match="220 MiB of memory"):
+        await parse(pool, tmp_path, b"many words here. " * (7 << 20), "a.txt")
+    await pool.close()
+
+
+async def test_processor_time_over_the_cap_is_refused_by_name(tmp_path: Path) -> None:
+    pool = ParserPool(replace(CAPS, cpu_s_max=1.0), tmp_path / "work")
+    page = b"<table>" + b"<tr><td>cell and words" * 400_000
+    with pytest.raises(Refused, match="more than 1 s of processor time"):
+        await parse(pool, tmp_path, page, "a.html")
+    await pool.close()
+
+
+async def test_a_parser_that_is_stopped_ends_at_the_wall_clock_and_is_ours_to_answer_for(tmp_path: Path) -> None:
+    pool = ParserPool(replace(CAPS, wall_s_max=1.0), tmp_path / "work")
+    await pool.warm()
+    os.kill(pid_of(pool), signal.SIGSTOP)
+    with pytest.raises(ParserDied, match="waiting for a busy PC"):
+        await parse(pool, tmp_path, b"Words.", "a.txt")
+    await pool.close()
+
+
+async def test_a_parser_killed_from_outside_is_not_the_files_fault(pool: ParserPool, tmp_path: Path) -> None:
+    await pool.warm()
+    pid = pid_of(pool)
+    parsing = asyncio.create_task(parse(pool, tmp_path, b"<table>" + b"<tr><td>cell and words" * 400_000, "a.html"))
+    await eventually(lambda: cpu_s(pid) > 0.3)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ParserDied, match="killed from outside"):
+        await parsing
+    assert (await parse(pool, tmp_path, b"Words.", "a.txt")).text == "Words."
+
+
+async def test_a_cancelled_parse_leaves_no_process(pool: ParserPool, tmp_path: Path) -> None:
+    await pool.warm()
+    pid = pid_of(pool)
+    os.kill(pid, signal.SIGSTOP)
+    parsing = asyncio.create_task(parse(pool, tmp_path, b"Words.", "a.txt"))
+    await eventually(lambda: pool.spare is None or pool.spare.pid != pid)
+    parsing.cancel()
+    await asyncio.gather(parsing, return_exceptions=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_a_spare_that_died_is_replaced(pool: ParserPool, tmp_path: Path) -> None:
+    await pool.warm()
+    os.kill(pid_of(pool), signal.SIGKILL)
+    assert (await parse(pool, tmp_path, b"Words.", "a.txt")).text == "Words."
+
+
+async def test_the_parser_dies_with_its_parent(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, os, sys\n"
+        "from pathlib import Path\n"
+        "from actors.ingest.parser_pool import ParserPool\n"
+        "from tests.unit.test_ingest_child import CAPS\n"
+        "async def main():\n"
+        f"    pool = ParserPool(CAPS, Path({str(tmp_path)!r}))\n"
+        "    await pool.warm()\n"
+        "    print(pool.spare.pid, flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "asyncio.run(main())\n"
+    )
+    import sys
+
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    assert parent.stdout is not None
+    child = int(await parent.stdout.readline())
+    await parent.wait()
+    await eventually(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2])
+
+
+def test_how_a_silent_end_is_judged() -> None:
+    assert isinstance(judge(-signal.SIGSEGV, CAPS, 0.1), Refused)
+    assert isinstance(judge(-signal.SIGXCPU, CAPS, 0.1), Refused)
+    assert isinstance(judge(-signal.SIGKILL, CAPS, CAPS.cpu_s_max), Refused)
+    assert isinstance(judge(-signal.SIGKILL, CAPS, 0.1), ParserDied)
+    assert isinstance(judge(1, CAPS, 0.1), ParserDied)
+
+
+def originals() -> dict[str, bytes]:
+    body = files.paragraph("A heading", "H1") + "".join(files.paragraph(f"Paragraph {n} of a file.") for n in range(30))
+    return {
+        "a.pdf": files.pdf("First page of a file.\nSecond line.", "Second page.", title="T"),
+        "a.docx": files.docx(body, styles=files.HEADING_STYLES),
+        "a.html": b"<html><body><h1>A heading</h1>" + b"<p>A paragraph of a file.</p>" * 30 + b"</body></html>",
+        "a.eml": files.mail("A subject", "A text."),
+    }
+
+
+def mutate(content: bytes, seed: int) -> bytes:
+    """Bytes flipped, a stretch cut out, or the end cut off."""
+    chance = random.Random(seed)
+    broken = bytearray(content)
+    kind = seed % 3
+    if kind == 0:
+        for _ in range(chance.randint(1, 20)):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+    elif kind == 1:
+        del broken[chance.randrange(len(broken)) :]
+    else:
+        at = chance.randrange(len(broken))
+        del broken[at : at + chance.randint(1, 200)]
+    return bytes(broken)
+
+
+@pytest.mark.parametrize("name", list(originals()))
+def test_broken_copies_end_in_text_or_a_refusal(tmp_path: Path, name: str) -> None:
+    # In this process: a crash of the reader would end the test run, and be seen.
+    path = tmp_path / "blob"
+    ends = {"text": 0, "refused": 0}
+    for seed in range(90):
+        path.write_bytes(mutate(originals()[name], seed))
+        try:
+            parsed = read(Source(path=path, name=name, caps=CAPS), tmp_path / "out")
+            assert all(0 <= b.start < b.end <= len(parsed.text) for b in parsed.blocks)
+            ends["text"] += 1
+        except Refused as refusal:
+            assert len(str(refusal)) > 8  # noqa: PT017 - one of two right ends
+            ends["refused"] += 1
+    assert min(ends.values()) > 0 or name in ("a.html", "a.eml")  # those two are read whatever is broken
+
+
+async def test_broken_copies_have_an_answer_each_from_the_child(pool: ParserPool, tmp_path: Path) -> None:
+    for name, content in originals().items():
+        for seed in (0, 1, 2):
+            try:
+                assert (await parse(pool, tmp_path, mutate(content, seed), name)).text
+            except Refused as refusal:
+                assert str(refusal)  # noqa: PT017
