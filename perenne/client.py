@@ -11,7 +11,7 @@ from typing import Any, cast
 from perenne import names
 from perenne.api import Perenne
 from perenne.errors import Busy, ConfigurationError, DeadlineExceeded, PerenneError, Unavailable
-from perenne.settings import home_of
+from perenne.settings import home_of, load_settings
 
 
 def _translate(error: BaseException, name: str) -> BaseException:
@@ -166,14 +166,15 @@ def _connect_actors(home: Path) -> Perenne:
     except ImportError as error:
         raise ConfigurationError("calling actors needs ray: pip install 'perenne[ray]', or connect to an address") from error
     instance = instance_of(home)
+    settings = load_settings({**os.environ, "PERENNE_HOME": str(home)})
     if not cast("Any", ray).is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.update({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"})
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(home / "ray-token")
+        os.environ["RAY_AUTH_TOKEN_PATH"] = instance["token_path"]
         try:
             cast("Any", ray).init(
                 address=instance["ray_address"], namespace=names.NAMESPACE, log_to_driver=False, logging_level="ERROR"
             )
         except Exception as error:
             raise Unavailable(f"Perenne at {home}", 2.0, f"its control plane does not answer: {error}") from error
-    return ActorPerenne(RayDirectory(), pc=instance.get("pc", "pc1"), readers=int(instance.get("readers", 1)))
+    return ActorPerenne(RayDirectory(), pc=settings.pc, readers=settings.store.readers)

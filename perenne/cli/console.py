@@ -30,7 +30,7 @@ def default_address() -> str:
     if given := os.environ.get("PERENNE_ADDRESS"):
         return given
     try:
-        return str(instance_of(home_of(os.environ))["address"])
+        return str(instance_of(home_of(os.environ))["http"])
     except (Unavailable, KeyError):
         return f"http://127.0.0.1:{os.environ.get('PERENNE_PORT') or 8000}"
 
