@@ -1,0 +1,108 @@
+"""Bodies of `/api` requests: what is expected, with an example each."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from perenne import names
+from perenne.messages.records import Role, RunOptions, Scope
+from perenne.messages.search import Filters
+
+NAME_CHARS_MAX = 200
+_TITLE_CHARS_MAX = 500
+_STOPS_MAX = 8
+
+Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX, pattern=r"\S")]
+IdOrName = Annotated[str, Field(min_length=1, max_length=300)]
+Stop = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def example(**fields: Any) -> ConfigDict:
+    """Unknown fields are refused, and the OpenAPI document shows this one."""
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [fields]})
+
+
+class ProjectBody(BaseModel):
+    model_config = example(name="Letters of 1912")
+    name: Name
+
+
+class LinkBody(BaseModel):
+    model_config = example(project="default")
+    project: IdOrName
+
+
+class FiltersBody(BaseModel):
+    model_config = example(languages=["es"])
+    document_ids: list[str] = Field(default=[], max_length=10_000)
+    external_ids: list[str] = Field(default=[], max_length=10_000)
+    languages: list[str] = Field(default=[], max_length=200)
+
+    def filters(self) -> Filters:
+        return Filters(
+            document_ids=tuple(self.document_ids), external_ids=tuple(self.external_ids), languages=tuple(self.languages)
+        )
+
+
+class SearchBody(BaseModel):
+    model_config = example(query="When was the lighthouse built?", project="default", k=10)
+    query: str = Field(min_length=1, max_length=names.QUERY_CHARS_MAX)
+    project: IdOrName | None = None
+    k: int = Field(default=10, ge=1, le=names.SEARCH_K_MAX)
+    filters: FiltersBody | None = None
+
+
+class OptionsBody(BaseModel):
+    model_config = example(grounded=True, temperature=0.2, k=8)
+    grounded: bool = True
+    temperature: FiniteFloat | None = Field(default=None, ge=0, le=2)
+    top_p: FiniteFloat | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
+    seed: int | None = Field(default=None, ge=0, lt=1 << 32)
+    stop: list[Stop] = Field(default=[], max_length=_STOPS_MAX)
+    k: int | None = Field(default=None, ge=1, le=names.SEARCH_K_MAX)
+    history: list[tuple[Role, Annotated[str, Field(max_length=names.MESSAGE_CHARS_MAX)]]] | None = Field(
+        default=None, max_length=1000
+    )
+
+    def options(self) -> RunOptions:
+        given = self.model_dump()
+        given["stop"] = tuple(self.stop)
+        given["history"] = None if self.history is None else tuple(self.history)
+        return RunOptions(**given)
+
+
+class MessageBody(BaseModel):
+    model_config = example(text="When was the lighthouse built?", project="default")
+    text: str = Field(min_length=1, max_length=names.MESSAGE_CHARS_MAX, pattern=r"\S")
+    project: IdOrName | None = None
+    options: OptionsBody | None = None
+
+
+class RegenerateBody(BaseModel):
+    model_config = example(options={"temperature": 0.8})
+    options: OptionsBody | None = None
+
+
+class ConversationBody(BaseModel):
+    model_config = example(title="Lighthouses", project="default")
+    title: str = Field(default="", max_length=_TITLE_CHARS_MAX)
+    project: IdOrName | None = None
+
+
+class TitleBody(BaseModel):
+    model_config = example(title="Lighthouses of Brittany")
+    title: str = Field(max_length=_TITLE_CHARS_MAX)
+
+
+class RetryBody(BaseModel):
+    model_config = example(password="the file's own")  # noqa: S106
+    password: str | None = Field(default=None, max_length=1000, repr=False)
+
+
+class KeyBody(BaseModel):
+    model_config = example(label="my laptop", scopes=["read", "write"], days=90)
+    label: str = Field(min_length=1, max_length=NAME_CHARS_MAX)
+    scopes: list[Scope] = Field(default=["read", "write"], min_length=1, max_length=3)
+    project: IdOrName | None = None
+    days: FiniteFloat | None = Field(default=None, gt=0, le=36_500)

@@ -1,0 +1,86 @@
+"""The OpenAPI document: the routes' own words, and what every one of them shares."""
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from serve.views import ErrorEnvelope
+
+if TYPE_CHECKING:
+    from serve.routes import Line
+
+VERSION = "0.1.0"
+_FILE = {"type": "string", "format": "binary"}
+_TEXT = {"type": "string"}
+_ERRORS: dict[int | str, str] = {
+    401: "No key, or none that is valid.",
+    403: "The key's scope does not reach this.",
+    404: "There is no such thing, or it is not yours.",
+    413: "The body is too large.",
+    422: "The request is not as expected.",
+    429: "Too many requests for this key; see Retry-After.",
+    503: "Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless.",
+}
+_PREFIXES = {
+    "/v1": "openai",
+    "/api/projects": "projects",
+    "/api/documents": "documents",
+    "/api/jobs": "jobs",
+    "/api/runs": "runs",
+}
+_IDEMPOTENCY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 200},
+    "description": "The same request again under the same key is done once and answered as the first time.",
+    "example": "b1946ac9-2d0a-4f7b-9d5e-1f2c3a4b5d6e",
+}
+
+
+def _tag(path: str) -> str:
+    known = next((tag for prefix, tag in _PREFIXES.items() if path.startswith(prefix)), None)
+    if known is None and path.startswith(("/api/conversations", "/api/messages")):
+        return "conversations"
+    return known or "house"
+
+
+def operation(line: "Line") -> dict[str, Any]:
+    """What the document says of one route beyond its signature."""
+    extra: dict[str, Any] = {}
+    responses: dict[int | str, dict[str, Any]] = {}
+    if line.access != "open":
+        responses = {status: {"model": ErrorEnvelope, "description": words} for status, words in _ERRORS.items()}
+        extra["security"] = [{"key": []}]
+        if line.method != "GET" and line.path.startswith("/api/"):
+            extra["parameters"] = [_IDEMPOTENCY]
+    if line.kind != "application/json":
+        responses[200] = {"content": {line.kind: {"schema": _TEXT}}, "description": line.route.__doc__}
+    if line.body is not None:
+        fields = (
+            {"file": _FILE} if line.body == "file" else {"title": _TEXT, "external_id": _TEXT, "password": _TEXT, "file": _FILE}
+        )
+        schema = {"type": "object", "properties": fields, "required": ["file"]}
+        extra["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    return {
+        "tags": [_tag(line.path)],
+        "responses": responses,
+        "openapi_extra": extra,
+        "operation_id": f"{line.route.__module__.rpartition('.')[2]}_{line.route.__name__}",
+        "summary": line.route.__name__.replace("_", " ").capitalize(),
+    }
+
+
+def whole(app: FastAPI) -> dict[str, Any]:
+    """The document, made once."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title="Perenne",
+            version=VERSION,
+            description="Your documents, asked. Every route but the probes needs a key: `Authorization: Bearer KEY`.",
+            routes=app.routes,
+        )
+        schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,111 @@
+"""What every request passes: how many at once, how large a body, and the headers that every answer carries. Plain ASGI."""
+
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from perenne.errors import Busy, PerenneError, TooLarge
+from perenne.settings import EdgeSettings
+from serve.errors import error_answer
+
+MULTIPART_OVERHEAD_BYTES = 64 << 10  # boundaries, headers and fields beside the file of an upload
+
+PAGE_POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self' ws: wss:; frame-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_PAGE = (b"content-security-policy", PAGE_POLICY.encode())
+_DATA = ((b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"), (b"cache-control", b"no-store"))
+
+
+def is_upload(path: str) -> bool:
+    """Whether a path takes files, whose own, larger bound holds."""
+    return path.startswith("/api/projects/") and path.endswith(("/documents", "/jsonl"))
+
+
+def _length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+class Door:
+    """The outermost layer. 503 over `ongoing_requests_max`; 413 as soon as the body is seen to be too long, counted while it
+    comes in, whatever Content-Length said."""
+
+    def __init__(self, app: ASGIApp, settings: EdgeSettings) -> None:
+        self._app, self._settings = app, settings
+        self.ongoing = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        data = path.startswith(("/api/", "/v1/"))
+
+        async def framed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                present = {name.lower() for name, _ in headers}
+                headers.extend(pair for pair in (*_ALWAYS, *(_DATA if data else (_PAGE,))) if pair[0] not in present)
+                message = {**message, "headers": headers}
+            await send(message)
+
+        if self.ongoing >= self._settings.ongoing_requests_max and data:
+            await error_answer(path, Busy("the edge", 1.0))(scope, receive, framed)
+            return
+        self.ongoing += 1
+        try:
+            await self._bounded(scope, receive, framed)
+        finally:
+            self.ongoing -= 1
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        limit = self._settings.body_bytes_max
+        if is_upload(path):
+            limit = self._settings.upload_bytes_max + MULTIPART_OVERHEAD_BYTES
+        taken, refusal, answered = 0, None, False
+
+        async def counted() -> Message:
+            nonlocal taken, refusal
+            message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                if taken > limit:
+                    refusal = TooLarge("the body", taken, limit)
+                    return {"type": "http.disconnect"}
+            return message
+
+        async def guarded(message: Message) -> None:
+            nonlocal answered
+            if refusal is None:
+                await send(message)
+            elif not answered:  # whatever the route made of the cut body: this is why
+                answered = True
+                await _refuse(path, refusal, scope, receive, send)
+
+        if (length := _length(scope)) > limit:
+            await _refuse(path, TooLarge("the body", length, limit), scope, receive, send)
+            return
+        try:
+            await self._app(scope, counted, guarded)
+        except Exception:
+            if refusal is None:
+                raise
+        if refusal is not None and not answered:
+            await _refuse(path, refusal, scope, receive, send)
+
+
+async def _refuse(path: str, error: PerenneError, scope: Scope, receive: Receive, send: Send) -> None:
+    answer: Any = error_answer(path, error)
+    answer.headers["connection"] = "close"  # the rest of the body is not read
+    await answer(scope, receive, send)

@@ -1,0 +1,72 @@
+"""What the routes share in one replica: nothing here must survive it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from perenne import names
+from perenne.directory import Directory
+from perenne.errors import PerenneError
+from perenne.messages.health import TreeStatus
+from perenne.settings import Settings
+from perenne.store import Store
+from serve.guard import Pace
+from serve.keyring import Keyring
+from serve.tickets import Tickets
+
+log = logging.getLogger(__name__)
+
+STATUS_KEPT_S = 0.5  # how long the Supervisor's word is repeated to open probes
+_STATUS_WITHIN_S = 1.0
+_NUDGE_WITHIN_S = 2.0
+
+
+class Edge:
+    """One replica's holdings."""
+
+    def __init__(self, settings: Settings, directory: Directory) -> None:
+        self.settings, self.directory = settings, directory
+        self.store = Store(directory, settings.store.readers)
+        self.keyring = Keyring(self.store)
+        self.pace = Pace(settings.edge)
+        self.tickets = Tickets(settings.path("run", "tickets"))
+        self.closing = asyncio.Event()
+        self._errands: set[asyncio.Task[Any]] = set()
+        self._status: tuple[float, TreeStatus] | None = None
+
+    def errand(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do something beside the answer; an outage of its goal is only logged: the row in the database is the truth."""
+        task = asyncio.create_task(self._quietly(work))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _quietly(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        except PerenneError as error:
+            log.info("a nudge did not arrive: %s", error)
+
+    def start_run(self, run_id: str) -> None:
+        """Tell the run host of a new run; it would find the row by itself, later."""
+        self.errand(self.directory.call(names.RUN_HOST, "start", timeout_s=_NUDGE_WITHIN_S, run_id=run_id))
+
+    def stop_run(self, run_id: str) -> None:
+        """Tell the run host that a run is to stop, as its row says already."""
+        self.errand(self.directory.call(names.RUN_HOST, "stop", timeout_s=_NUDGE_WITHIN_S, run_id=run_id))
+
+    def wake_ingest(self) -> None:
+        """Tell the ingest host of a new job; it would find the row by itself, later."""
+        self.errand(self.directory.call(names.INGEST_HOST, "wake", timeout_s=_NUDGE_WITHIN_S))
+
+    async def status(self) -> TreeStatus:
+        """The Supervisor's word; not ready, and why, when there is none."""
+        if self._status is not None and self._status[0] > time.monotonic():
+            return self._status[1]
+        try:
+            status: TreeStatus = await self.directory.call(names.SUPERVISOR, "status", timeout_s=_STATUS_WITHIN_S)
+        except PerenneError as error:
+            status = TreeStatus(ready=False, children=(), reasons=(str(error),))
+        self._status = (time.monotonic() + STATUS_KEPT_S, status)
+        return status

@@ -1,0 +1,67 @@
+"""What stands before each route: the key, its scope and its rate, before a byte of the body is read."""
+
+import time
+from typing import Literal
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from perenne.errors import Forbidden, PerenneError, RateLimited
+from perenne.settings import EdgeSettings
+from serve.caller import Caller
+from serve.keyring import Keyring
+from serve.tickets import Tickets
+
+Access = Literal["open", "read", "write", "admin"]
+
+
+class Pace:
+    """Requests a minute and key, counted in memory, of one replica."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._item = RateLimitItemPerMinute(settings.requests_per_minute)
+
+    def count(self, key_id: str) -> None:
+        """RateLimited when this is one request too many."""
+        if not self._limiter.hit(self._item, key_id):
+            resets_at = self._limiter.get_window_stats(self._item, key_id).reset_time
+            raise RateLimited("this key", max(1.0, resets_at - time.time()))
+
+
+class Guard:
+    """One route's guard. `access` None (no line in the table) lets nobody in."""
+
+    def __init__(self, app: ASGIApp, access: Access | None, keyring: Keyring, pace: Pace, tickets: Tickets) -> None:
+        self.app = app
+        self.access: Access | None = access
+        self._keyring, self._pace, self._tickets = keyring, pace, tickets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.access == "open":
+            await self.app(scope, receive, send)
+            return
+        try:
+            scope["caller"] = await self._caller(scope)
+        except PerenneError:
+            if scope["type"] != "websocket":
+                raise
+            await send({"type": "websocket.close", "code": 1008, "reason": "a valid key or ticket is needed"})
+            return
+        await self.app(scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        authorization = next((v.decode("latin-1") for n, v in scope["headers"] if n == b"authorization"), None)
+        if scope["type"] == "websocket" and authorization is None:
+            key_hash = await self._tickets.spend(scope["query_string"].decode("latin-1"))
+            caller = await self._keyring.by_hash(key_hash)
+        else:
+            caller = await self._keyring.caller(authorization)
+        self._pace.count(caller.key.id)
+        if self.access is None:
+            raise Forbidden("any: this route is not in the table of access")
+        if self.access != "open":
+            caller.need(self.access)
+        return caller

@@ -1,0 +1,68 @@
+"""Keys by their hash: a bounded cache that forgets within a second, so that a revoked key is out by then."""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+
+from perenne.errors import Unauthorized
+from perenne.messages.records import Key
+from perenne.store import Store
+from serve.caller import Caller
+
+TTL_S = 1.0  # how long an answer of the store is believed: the longest that a revoked key still works
+ENTRIES_MAX = 4096
+SECRET_CHARS_MAX = 512
+
+
+def hash_of(secret: str) -> str:
+    """What is stored of a key."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+class Keyring:
+    """Finds the key behind a secret; the same question at the same time is asked of the store once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: OrderedDict[str, tuple[float, Key | None]] = OrderedDict()
+        self._asking: dict[str, asyncio.Task[Key | None]] = {}
+
+    async def caller(self, authorization: str | None) -> Caller:
+        """The caller behind an Authorization header; Unauthorized when there is none."""
+        scheme, _, secret = (authorization or "").partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret or len(secret) > SECRET_CHARS_MAX:
+            raise Unauthorized()
+        return await self.by_hash(hash_of(secret), secret)
+
+    async def by_hash(self, key_hash: str, secret: str = "") -> Caller:
+        """The caller behind a key's hash, such as a ticket carries."""
+        key = await self._key(key_hash)
+        if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= time.time()):
+            raise Unauthorized()
+        return Caller(key, secret)
+
+    def forget(self) -> None:
+        """Believe nothing of what was heard before."""
+        self._known.clear()
+
+    async def _key(self, key_hash: str) -> Key | None:
+        held = self._known.get(key_hash)
+        if held is not None and held[0] > time.monotonic():
+            return held[1]
+        asking = self._asking.get(key_hash)
+        if asking is None:
+            asking = asyncio.create_task(self._ask(key_hash))
+            self._asking[key_hash] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(key_hash, None))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, key_hash: str) -> Key | None:
+        asked_at = time.monotonic()
+        key: Key | None = await self._store.read("key_by_hash", key_hash=key_hash, deadline_s=5.0)
+        self._known[key_hash] = (asked_at + TTL_S, key)
+        self._known.move_to_end(key_hash)
+        while len(self._known) > ENTRIES_MAX:
+            self._known.popitem(last=False)
+        return key

@@ -1,0 +1,111 @@
+"""Every route on one page, with what a key must allow. A route that is not here lets nobody in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from perenne.errors import NotFound
+from perenne.messages.commands import Deleted, MessagePosted
+from perenne.messages.health import TreeStatus
+from perenne.messages.models import ModelState
+from perenne.messages.records import Conversation, Document, DocumentText, Key, Message, Page, Project, Run
+from perenne.messages.search import SearchResponse
+from serve import (
+    access_keys,
+    conversations,
+    documents,
+    house,
+    jobs,
+    openai_chat,
+    openai_models,
+    projects,
+    reference,
+    runs,
+    searching,
+    uploads,
+)
+from serve.guard import Access
+from serve.views import DocumentAddedView, JobView, KeyMade, Me, Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`answer`: the type of the body, for the OpenAPI document; `shown`: whether it is in there."""
+
+    method: str
+    path: str
+    access: Access
+    route: Callable[..., Any]
+    answer: Any = None
+    status: int = 200
+    body: str | None = None  # "file": multipart with one
+    shown: bool = True
+    kind: str = "application/json"
+
+
+async def nothing_here(rest: str = "") -> None:
+    """What no route has, for a caller with a key."""
+    raise NotFound("route", rest)
+
+
+_P, _D, _C = "/api/projects/{project}", "/api/documents/{document_id}", "/api/conversations/{conversation_id}"
+_EVENTS = "text/event-stream"
+
+TABLE: tuple[Line, ...] = (
+    Line("GET", "/livez", "open", house.livez),
+    Line("GET", "/readyz", "open", house.readyz),
+    Line("GET", "/docs", "open", reference.reference, shown=False),
+    Line("GET", "/docs/{name}", "open", reference.reference_file, shown=False),
+    Line("GET", "/api/projects", "read", projects.list_projects, Page[Project]),
+    Line("POST", "/api/projects", "write", projects.create_project, Project, 201),
+    Line("GET", _P, "read", projects.get_project, Project),
+    Line("PATCH", _P, "write", projects.rename_project, Project),
+    Line("DELETE", _P, "write", projects.delete_project, Deleted),
+    Line("GET", f"{_P}/documents", "read", documents.list_project_documents, Page[Document]),
+    Line("POST", f"{_P}/documents", "write", uploads.add_document, DocumentAddedView, 202, body="document"),
+    Line("POST", f"{_P}/jsonl", "write", uploads.add_json_lines, JobView, 202, body="file"),
+    Line("GET", "/api/documents", "read", documents.list_documents, Page[Document]),
+    Line("GET", _D, "read", documents.get_document, Document),
+    Line("DELETE", _D, "write", documents.delete_document, Deleted),
+    Line("GET", f"{_D}/text", "read", documents.get_document_text, DocumentText),
+    Line("GET", f"{_D}/file", "read", documents.get_document_file, kind="application/octet-stream"),
+    Line("POST", f"{_D}/projects", "write", documents.link_document, Document),
+    Line("DELETE", f"{_D}/projects/{{project}}", "write", documents.unlink_document, Document),
+    Line("POST", "/api/search", "read", searching.search, SearchResponse),
+    Line("GET", "/api/jobs", "read", jobs.list_jobs, Page[JobView]),
+    Line("GET", "/api/jobs/{job_id}", "read", jobs.get_job, JobView),
+    Line("POST", "/api/jobs/{job_id}/cancel", "write", jobs.cancel_job, JobView),
+    Line("POST", "/api/jobs/{job_id}/retry", "write", jobs.retry_job, JobView),
+    Line("GET", "/api/conversations", "read", conversations.list_conversations, Page[Conversation]),
+    Line("POST", "/api/conversations", "write", conversations.create_conversation, Conversation, 201),
+    Line("GET", _C, "read", conversations.get_conversation, Conversation),
+    Line("PATCH", _C, "write", conversations.rename_conversation, Conversation),
+    Line("DELETE", _C, "write", conversations.delete_conversation, Deleted),
+    Line("GET", f"{_C}/messages", "read", conversations.list_messages, Page[Message]),
+    Line("POST", f"{_C}/messages", "write", conversations.post_message, MessagePosted, 202),
+    Line("POST", "/api/messages/{message_id}/regenerate", "write", conversations.regenerate, MessagePosted, 202),
+    Line("GET", "/api/runs/{run_id}", "read", runs.get_run, Run),
+    Line("GET", "/api/runs/{run_id}/events", "read", runs.run_events, kind=_EVENTS),
+    Line("POST", "/api/runs/{run_id}/stop", "write", runs.stop_run, Run),
+    Line("GET", "/api/keys", "admin", access_keys.list_keys, list[Key]),
+    Line("POST", "/api/keys", "admin", access_keys.create_key, KeyMade, 201),
+    Line("DELETE", "/api/keys/{key_id}", "admin", access_keys.revoke_key, Key),
+    Line("POST", "/api/ws-ticket", "read", access_keys.issue_ticket, Ticket, 201),
+    Line("GET", "/api/me", "read", house.get_me, Me),
+    Line("GET", "/api/status", "read", house.get_status, TreeStatus),
+    Line("GET", "/api/models", "read", house.list_models, list[ModelState]),
+    Line("POST", "/api/models/language/warm", "read", house.warm_language, status=202),
+    Line("GET", "/v1/models", "read", openai_models.list_models),
+    Line("GET", "/v1/models/{model:path}", "read", openai_models.get_model),
+    Line("POST", "/v1/chat/completions", "read", openai_chat.chat_completions),
+    Line("POST", "/v1/embeddings", "read", openai_models.embeddings),
+)
+
+# What is not one function for one method: WebSockets, the document, the rest.
+OTHERS: dict[str, Access] = {
+    "/ws": "read",
+    "/openapi.json": "open",
+    "/api/{rest:path}": "read",
+    "/v1/{rest:path}": "read",
+    "": "open",
+}

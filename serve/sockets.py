@@ -1,0 +1,134 @@
+"""`/ws`: the events of any of the caller's runs over one WebSocket.
+
+From the client: {"type": "subscribe", "run_id", "after"}, {"type": "unsubscribe", "run_id"}, {"type": "ping"}.
+From here: {"type": "event", "event"}, {"type": "pong"}, {"type": "error", "error", "run_id"}, {"type": "closing", "resume": {run: seq}}."""
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from perenne.errors import InvalidRequest, PerenneError
+from perenne.following import follow_run
+from serve.answers import json_bytes
+from serve.caller import Caller
+from serve.edge import Edge
+from serve.errors import described
+from serve.runs import HIDDEN
+
+QUEUE_MAX = 256  # messages that wait for a slow reader; then its follows pause
+SUBSCRIPTIONS_MAX = 32
+SEND_WITHIN_S = 20.0  # a reader that takes nothing for so long is cut off
+MESSAGE_CHARS_MAX = 16 << 10
+
+
+def same_origin(socket: WebSocket) -> bool:
+    """A browser names the page's origin: it must be this host. Others name none."""
+    origin = socket.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+
+
+class Socket:
+    """One connection."""
+
+    def __init__(self, socket: WebSocket, edge: Edge, caller: Caller) -> None:
+        self._socket, self._edge, self._caller = socket, edge, caller
+        self._outbox: asyncio.Queue[bytes] = asyncio.Queue(QUEUE_MAX)
+        self._follows: dict[str, asyncio.Task[None]] = {}
+        self._seen: dict[str, int] = {}
+
+    async def serve(self) -> None:
+        """Until the client leaves, is too slow, or the replica closes."""
+        parts = [asyncio.create_task(part) for part in (self._read(), self._write(), self._edge.closing.wait())]
+        try:
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            if self._edge.closing.is_set():
+                await self._part()
+        finally:
+            for task in (*parts, *self._follows.values()):
+                task.cancel()
+            await asyncio.gather(*parts, *self._follows.values(), return_exceptions=True)
+
+    async def _part(self) -> None:
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._socket.send_text(json_bytes({"type": "closing", "resume": self._seen}).decode())
+                await self._socket.close(1012, "this server is restarting")
+
+    async def _write(self) -> None:
+        while True:
+            message = await self._outbox.get()
+            try:
+                async with asyncio.timeout(SEND_WITHIN_S):
+                    await self._socket.send_text(message.decode())
+            except TimeoutError:
+                with contextlib.suppress(RuntimeError, OSError):
+                    await self._socket.close(1013, "too slow")
+                return
+            except (RuntimeError, WebSocketDisconnect, OSError):
+                return
+
+    async def _tell(self, **message: Any) -> None:
+        await self._outbox.put(json_bytes(message))
+
+    async def _read(self) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            while True:
+                text = await self._socket.receive_text()
+                try:
+                    await self._take(_message(text))
+                except PerenneError as error:
+                    await self._tell(type="error", error=described(error), run_id=None)
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        kind, run_id = message.get("type"), message.get("run_id")
+        if kind == "ping":
+            await self._tell(type="pong")
+            return
+        if kind not in ("subscribe", "unsubscribe") or not isinstance(run_id, str):
+            raise InvalidRequest("expected subscribe or unsubscribe with a run_id, or ping", "type")
+        held = self._follows.pop(run_id, None)
+        if held is not None:
+            held.cancel()
+        if kind == "unsubscribe":
+            return
+        after = message.get("after", 0)
+        if not isinstance(after, int) or isinstance(after, bool) or not 0 <= after < 1 << 53:
+            raise InvalidRequest("after: expected a sequence number", "after")
+        self._follows = {id: task for id, task in self._follows.items() if not task.done()}
+        if len(self._follows) >= SUBSCRIPTIONS_MAX:
+            raise InvalidRequest(f"expected {SUBSCRIPTIONS_MAX} subscriptions at most", "run_id")
+        self._follows[run_id] = asyncio.create_task(self._follow(run_id, after))
+
+    async def _follow(self, run_id: str, after: int) -> None:
+        try:
+            await self._caller.run(self._edge.store, run_id)
+            async for event in follow_run(self._edge.directory, self._edge.store, self._caller.user_id, run_id, after):
+                self._seen[run_id] = event.seq
+                if event.kind not in HIDDEN:
+                    await self._tell(type="event", event=event)
+        except PerenneError as error:
+            await self._tell(type="error", error=described(error), run_id=run_id)
+        self._seen.pop(run_id, None)
+
+
+def _message(text: str) -> dict[str, Any]:
+    try:
+        message = json.loads(text) if len(text) <= MESSAGE_CHARS_MAX else None
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        raise InvalidRequest(f"expected a JSON object of {MESSAGE_CHARS_MAX} characters at most")
+    return message
+
+
+async def run_socket(socket: WebSocket) -> None:
+    """The route."""
+    if not same_origin(socket):
+        await socket.close(1008, "another origin")
+        return
+    await socket.accept()
+    await Socket(socket, socket.app.state.edge, socket.scope["caller"]).serve()
