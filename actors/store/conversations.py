@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from actors.store.prepared import Prepared
 from actors.store.projects import project_row
 from actors.store.rows import conversation_of, encode, message_of, run_of
 from actors.store.runs import request_stop, run_row
@@ -26,8 +27,8 @@ from perenne.messages.records import Conversation, Message, RunOptions
 TITLE_CHARS_MAX = 200
 OWN_TITLE_CHARS = 80  # of a title made of the first question
 
-_CONVERSATION = select(conversations).where(conversations.c.id == bindparam("id_"))
-_INSERT = insert(conversations)
+_CONVERSATION = Prepared(select(conversations).where(conversations.c.id == bindparam("id_")), "id_")
+_INSERT = Prepared(insert(conversations), "id", "user_id", "project_id", "title", "created_at", "updated_at")
 _RENAME = (
     update(conversations)
     .where(conversations.c.id == bindparam("id_"))
@@ -53,7 +54,7 @@ _SUPERSEDE = update(messages).where(messages.c.id == bindparam("id_")).values(su
 
 
 def _row(conn: Connection, conversation_id: str) -> Any:
-    return conn.execute(_CONVERSATION, {"id_": conversation_id}).first()
+    return _CONVERSATION.first(conn, conversation_id)
 
 
 def _own(work: Work, command: Command, conversation_id: str) -> Any:
@@ -71,15 +72,7 @@ def _insert(work: Work, user_id: str, conversation_id: str, project_id: str | No
         created_at=work.now,
         updated_at=work.now,
     )
-    row = {
-        "id": made.id,
-        "user_id": user_id,
-        "project_id": project_id,
-        "title": made.title,
-        "created_at": work.now,
-        "updated_at": work.now,
-    }
-    work.conn.execute(_INSERT, row)
+    _INSERT.run(work.conn, made.id, user_id, project_id, made.title, work.now, work.now)
     work.change("conversation", conversation_id, "insert")
     return made
 

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from actors.store.erasure import cancel_jobs, erase_documents, link, projects_of, unlink
 from actors.store.jobs import job_row, queue_job
+from actors.store.prepared import Prepared
 from actors.store.projects import project_row
 from actors.store.rows import document_of, job_of
 from actors.store.tables import document_projects, documents
@@ -24,7 +25,7 @@ from perenne.messages.records import Document, Job
 
 TITLE_CHARS_MAX = 1_000
 
-_DOCUMENT = select(documents).where(documents.c.id == bindparam("id_"))
+_DOCUMENT = Prepared(select(documents).where(documents.c.id == bindparam("id_")), "id_")
 _IN_PROJECT = documents.join(document_projects, document_projects.c.document_id == documents.c.id)
 _BY_EXTERNAL = (
     select(documents)
@@ -67,7 +68,7 @@ _NAME = update(documents).where(documents.c.id == bindparam("id_")).values(exter
 
 
 def document_row(conn: Connection, document_id: str) -> Any:
-    return conn.execute(_DOCUMENT, {"id_": document_id}).first()
+    return _DOCUMENT.first(conn, document_id)
 
 
 def by_external_id(conn: Connection, user_id: str, project_id: str, external_id: str) -> Any:

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, insert, text, update
 from actors.store.documents import TITLE_CHARS_MAX, by_external_id, document_row, insert_document
 from actors.store.erasure import count_in, erase_passages, projects_of
 from actors.store.jobs import held, job_row, record_progress, set_checkpoint
+from actors.store.prepared import Prepared
 from actors.store.projects import project_row
 from actors.store.rows import encode, job_of
 from actors.store.tables import chunks, document_texts, documents, vectors
@@ -19,10 +20,14 @@ from perenne.messages.records import Job
 
 TEXT_PIECE_CHARS = 32_768  # one row of a document's text
 
-_INSERT_TEXT = insert(document_texts)
-_INSERT_CHUNK = insert(chunks)
-_INSERT_VECTOR = insert(vectors)
-_INSERT_TERMS = text("INSERT INTO chunk_terms (rowid, title, body) VALUES (:id_, :title_, :body_)")
+_INSERT_TEXT = Prepared(insert(document_texts), "document_id", "start", "end", "text")
+_INSERT_CHUNK = Prepared(
+    insert(chunks), "id", "document_id", "language", "ordinal", "start", "end", "page", "heading_path", "text"
+)
+_INSERT_VECTOR = Prepared(insert(vectors), "space", "chunk_id", "document_id", "seq", "data")
+_INSERT_TERMS = Prepared(
+    text("INSERT INTO chunk_terms (rowid, title, body) VALUES (:id_, :title_, :body_)"), "id_", "title_", "body_"
+)
 _UPDATE = (
     update(documents)
     .where(documents.c.id == bindparam("id_"))
@@ -150,52 +155,37 @@ def _check_spans(new: Sequence[NewChunk], total: int) -> None:
 
 
 def _insert_text(work: Work, document_id: str, at: int, added: str) -> None:
-    pieces: list[dict[str, Any]] = [
-        {"document_id": document_id, "start": at + i, "end": at + min(i + TEXT_PIECE_CHARS, len(added)), "text": piece}
-        for i in range(0, len(added), TEXT_PIECE_CHARS)
-        if (piece := added[i : i + TEXT_PIECE_CHARS])
-    ]
-    if pieces:
-        work.conn.execute(_INSERT_TEXT, pieces)
+    pieces = [added[i : i + TEXT_PIECE_CHARS] for i in range(0, len(added), TEXT_PIECE_CHARS)]
+    starts = range(at, at + len(added), TEXT_PIECE_CHARS)
+    rows = [(document_id, start, start + len(piece), piece) for start, piece in zip(starts, pieces, strict=True)]
+    _INSERT_TEXT.many(work.conn, rows)
 
 
 def _insert_chunks(
     work: Work, space: str, document_id: str, each: IndexedDocument, terms: Sequence[Terms], size: int, seq: int
 ) -> None:
     ids = work.chunk_ids(len(each.chunks))
-    work.conn.execute(
-        _INSERT_CHUNK,
+    _INSERT_CHUNK.many(
+        work.conn,
         [
-            {
-                "id": chunk_id,
-                "document_id": document_id,
-                "language": chunk.language or each.language,
-                "ordinal": chunk.ordinal,
-                "start": chunk.start,
-                "end": chunk.end,
-                "page": chunk.page,
-                "heading_path": encode(chunk.heading_path) if chunk.heading_path else None,
-                "text": chunk.text,
-            }
+            (
+                chunk_id,
+                document_id,
+                chunk.language or each.language,
+                chunk.ordinal,
+                chunk.start,
+                chunk.end,
+                chunk.page,
+                encode(chunk.heading_path) if chunk.heading_path else None,
+                chunk.text,
+            )
             for chunk_id, chunk in zip(ids, each.chunks, strict=True)
         ],
     )
-    work.conn.execute(
-        _INSERT_TERMS,
-        [{"id_": chunk_id, "title_": title, "body_": body} for chunk_id, (title, body) in zip(ids, terms, strict=True)],
-    )
+    _INSERT_TERMS.many(work.conn, [(chunk_id, title, body) for chunk_id, (title, body) in zip(ids, terms, strict=True)])
     if size:
         data = memoryview(each.vectors)
-        work.conn.execute(
-            _INSERT_VECTOR,
-            [
-                {
-                    "space": space,
-                    "chunk_id": chunk_id,
-                    "document_id": document_id,
-                    "seq": seq,
-                    "data": bytes(data[i * size : (i + 1) * size]),
-                }
-                for i, chunk_id in enumerate(ids)
-            ],
+        _INSERT_VECTOR.many(
+            work.conn,
+            [(space, chunk_id, document_id, seq, bytes(data[i * size : (i + 1) * size])) for i, chunk_id in enumerate(ids)],
         )

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
+from actors.store.prepared import Prepared
 from actors.store.rows import encode, job_of
 from actors.store.tables import documents, jobs
 from actors.store.work import Work, owned
@@ -15,7 +16,7 @@ LEASE_S_MAX = 3_600.0
 _ENDED = ("failed", "refused", "cancelled")
 _NOBODYS: dict[str, Any] = {"lease_token": None, "lease_until": None, "worker": None}
 
-_JOB = select(jobs).where(jobs.c.id == bindparam("id_"))
+_JOB = Prepared(select(jobs).where(jobs.c.id == bindparam("id_")), "id_")
 _INSERT = insert(jobs)
 _FREE = or_(
     and_(jobs.c.state == "queued", jobs.c.not_before <= bindparam("now_")),
@@ -89,7 +90,7 @@ _SET_DOCUMENT = (
 
 
 def job_row(conn: Connection, job_id: str) -> Any:
-    return conn.execute(_JOB, {"id_": job_id}).first()
+    return _JOB.first(conn, job_id)
 
 
 def queue_job(work: Work, fields: dict[str, Any]) -> Job:

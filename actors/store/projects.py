@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from actors.store.erasure import erase_documents
+from actors.store.prepared import Prepared
 from actors.store.rows import project_of
 from actors.store.tables import conversations, document_projects, jobs, keys, projects
 from actors.store.work import Work, required
@@ -14,7 +15,7 @@ from perenne.messages.records import Project
 
 NAME_CHARS_MAX = 200
 
-_PROJECT = select(projects).where(projects.c.id == bindparam("id_"))
+_PROJECT = Prepared(select(projects).where(projects.c.id == bindparam("id_")), "id_")
 _BY_NAME = select(projects.c.id).where(projects.c.user_id == bindparam("user_"), projects.c.name == bindparam("name_"))
 _INSERT = insert(projects)
 _RENAME = update(projects).where(projects.c.id == bindparam("id_")).values(name=bindparam("name_"))
@@ -37,7 +38,7 @@ _CANCEL_JOBS = (
 
 def project_row(conn: Connection, project_id: str, user_id: str) -> Any:
     """The project's row if it is this user's, else None."""
-    row = conn.execute(_PROJECT, {"id_": project_id}).first()
+    row = _PROJECT.first(conn, project_id)
     return row if row is not None and row.user_id == user_id else None
 
 

@@ -7,6 +7,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from actors.store.jobs import job_row
+from actors.store.prepared import Prepared
 from actors.store.rows import encode, job_of
 from actors.store.tables import commands
 from perenne import errors
@@ -35,8 +36,10 @@ _ANSWERS: dict[str, Any] = {
 _FIND = select(commands.c.id, commands.c.body, commands.c.result, commands.c.seq).where(
     commands.c.id.in_(bindparam("ids_", expanding=True))
 )
-_FIND_ONE = select(commands.c.id, commands.c.body, commands.c.result, commands.c.seq).where(commands.c.id == bindparam("id_"))
-_INSERT = insert(commands)
+_FIND_ONE = Prepared(
+    select(commands.c.id, commands.c.body, commands.c.result, commands.c.seq).where(commands.c.id == bindparam("id_")), "id_"
+)
+_INSERT = Prepared(insert(commands), "id", "body", "result", "seq", "created_at")
 _PURGE = delete(commands).where(
     commands.c.id.in_(
         select(commands.c.id).where(commands.c.created_at < bindparam("before_")).limit(PURGE_ROWS).scalar_subquery()
@@ -62,12 +65,12 @@ def body_of(command: c.Command) -> bytes:
 def find(conn: Connection, ids: list[str]) -> dict[str, Any]:
     """Rows of the ids that were done before."""
     if len(ids) == 1:
-        row = conn.execute(_FIND_ONE, {"id_": ids[0]}).first()
+        row = _FIND_ONE.first(conn, ids[0])
         return {} if row is None else {row.id: row}
     return {row.id: row for row in conn.execute(_FIND, {"ids_": ids})}
 
 
-def row_of(command_id: str, body: bytes, answer: Any, seq: int, now: float) -> dict[str, Any]:
+def row_of(command_id: str, body: bytes, answer: Any, seq: int, now: float) -> tuple[Any, ...]:
     """What is remembered of a command; `answer` is its value or its error. A file's password is not."""
     if isinstance(answer, PerenneError):
         stored = ["!" + type(answer).__name__, answer.args]
@@ -77,11 +80,11 @@ def row_of(command_id: str, body: bytes, answer: Any, seq: int, now: float) -> d
         stored = ["Held", answer.id]
     else:
         stored = [type(answer).__name__, answer]
-    return {"id": command_id, "body": body, "result": encode(stored), "seq": seq, "created_at": now}
+    return command_id, body, encode(stored), seq, now
 
 
-def remember(conn: Connection, rows: list[dict[str, Any]]) -> None:
-    conn.execute(_INSERT, rows)
+def remember(conn: Connection, rows: list[tuple[Any, ...]]) -> None:
+    _INSERT.many(conn, rows)
 
 
 def answer_of(conn: Connection, command: c.Command, result: str) -> Any:

@@ -1,10 +1,12 @@
 """Commands about runs: begun by a host, appended to by that host alone, closed once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from actors.store.prepared import Prepared
 from actors.store.rows import encode, options_of, run_of
 from actors.store.tables import messages, run_events, runs
 from actors.store.work import Work, owned
@@ -15,14 +17,19 @@ from perenne.messages.records import Run
 CLOSED = ("done", "failed", "stopped")
 OPEN = ("queued", "running")
 
-_RUN = select(runs).where(runs.c.id == bindparam("id_"))
-_INSERT_EVENT = insert(run_events)
+_RUN = Prepared(select(runs).where(runs.c.id == bindparam("id_")), "id_")
+_INSERT_EVENT = Prepared(insert(run_events), "run_id", "seq", "kind", "data", "created_at")
 _START = (
     update(runs)
     .where(runs.c.id == bindparam("id_"))
     .values(state="running", host=bindparam("host_"), attempt=bindparam("attempt_"), updated_at=bindparam("now_"))
 )
-_COUNT = update(runs).where(runs.c.id == bindparam("id_")).values(events=bindparam("events_"), updated_at=bindparam("now_"))
+_COUNT = Prepared(
+    update(runs).where(runs.c.id == bindparam("id_")).values(events=bindparam("events_"), updated_at=bindparam("now_")),
+    "events_",
+    "now_",
+    "id_",
+)
 _CLOSE = (
     update(runs)
     .where(runs.c.id == bindparam("id_"))
@@ -44,7 +51,7 @@ _FOLD = (
 
 
 def run_row(conn: Connection, run_id: str) -> Any:
-    return conn.execute(_RUN, {"id_": run_id}).first()
+    return _RUN.first(conn, run_id)
 
 
 def start_attempt(work: Work, command: StartAttempt) -> Run:
@@ -65,8 +72,9 @@ def append_run_events(work: Work, command: AppendRunEvents) -> Run:
     if row.state != "running" or row.host != command.host:
         raise LeaseLost(command.run_id)
     _append(work, row, command.events)
-    if command.close is not None:
-        _close(work, row, command.close)
+    if command.close is None:
+        return replace(run_of(row), events=row.events + len(command.events), updated_at=work.now)
+    _close(work, row, command.close)
     return run_of(run_row(work.conn, row.id))
 
 
@@ -78,14 +86,10 @@ def _append(work: Work, row: Any, events: Sequence[NewEvent]) -> None:
         raise InvalidRequest("a heartbeat is never stored", "events")
     first = row.events + 1
     run_id, now = row.id, work.now
-    work.conn.execute(
-        _INSERT_EVENT,
-        [
-            {"run_id": run_id, "seq": seq, "kind": event.kind, "data": encode(event.data), "created_at": now}
-            for seq, event in enumerate(events, first)
-        ],
+    _INSERT_EVENT.many(
+        work.conn, [(run_id, seq, event.kind, encode(event.data), now) for seq, event in enumerate(events, first)]
     )
-    work.conn.execute(_COUNT, {"id_": run_id, "events_": row.events + len(events), "now_": now})
+    _COUNT.run(work.conn, row.events + len(events), now, run_id)
 
 
 def _close(work: Work, row: Any, close: CloseRun) -> None:

@@ -3,21 +3,26 @@
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
+from actors.store.prepared import Prepared
 from actors.store.tables import changes, chunks, meta, projects
 from perenne.errors import InvalidRequest, NotFound
 from perenne.messages.commands import SYSTEM_USER, Command
 
-_INSERT_CHANGE = insert(changes)
+_INSERT_CHANGE = Prepared(insert(changes), "seq", "origin", "origin_seq", "hlc", "entity", "id", "op")
+_SAVE = Prepared(text("SAVEPOINT one"))
+_RELEASE = Prepared(text("RELEASE SAVEPOINT one"))
+_BACK = Prepared(text("ROLLBACK TO SAVEPOINT one"))
 _INSERT_META = insert(meta)
-_META = select(meta.c.value).where(meta.c.name == bindparam("name_"))
+_META = Prepared(select(meta.c.value).where(meta.c.name == bindparam("name_")), "name_")
 _SET_META = update(meta).where(meta.c.name == bindparam("name_")).values(value=bindparam("value_"))
 _TOUCH_PROJECT = update(projects).where(projects.c.id == bindparam("id_")).values(vector_seq=bindparam("seq_"))
 
 
 def read_meta(conn: Connection, name: str) -> str | None:
-    return conn.execute(_META, {"name_": name}).scalar()
+    row = _META.first(conn, name)
+    return None if row is None else row.value
 
 
 def write_meta(conn: Connection, name: str, value: str) -> None:
@@ -52,7 +57,7 @@ class Work:
     def __init__(self, conn: Connection, counters: Counters, now: float, new_token: Callable[[], str]) -> None:
         self.conn, self.now, self.new_token = conn, now, new_token
         self._counters = counters
-        self._changes: list[dict[str, Any]] = []
+        self._changes: list[tuple[Any, ...]] = []
         self._saved = (counters.state(), 0)
         self.prepared: Any = None
 
@@ -62,17 +67,7 @@ class Work:
         counters.seq += 1
         counters.origin_seq += 1
         counters.hlc = max(counters.hlc + 1, int(self.now * 1000) << 16)  # a hybrid clock: milliseconds, then a count
-        self._changes.append(
-            {
-                "seq": counters.seq,
-                "origin": counters.origin,
-                "origin_seq": counters.origin_seq,
-                "hlc": counters.hlc,
-                "entity": entity,
-                "id": id,
-                "op": op,
-            }
-        )
+        self._changes.append((counters.seq, counters.origin, counters.origin_seq, counters.hlc, entity, id, op))
         return counters.seq
 
     def searched(self, project_ids: tuple[str, ...], seq: int) -> None:
@@ -93,15 +88,15 @@ class Work:
     def save(self) -> None:
         """Begin a command: what it does can be taken back alone."""
         self._saved = (self._counters.state(), len(self._changes))
-        self.conn.exec_driver_sql("SAVEPOINT one")
+        _SAVE.run(self.conn)
 
     def keep(self) -> None:
-        self.conn.exec_driver_sql("RELEASE SAVEPOINT one")
+        _RELEASE.run(self.conn)
 
     def undo(self) -> None:
         """Take the command begun last back."""
-        self.conn.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
-        self.conn.exec_driver_sql("RELEASE SAVEPOINT one")
+        _BACK.run(self.conn)
+        _RELEASE.run(self.conn)
         state, length = self._saved
         self._counters.restore(state)
         del self._changes[length:]
@@ -109,7 +104,7 @@ class Work:
     def write_feed(self) -> None:
         """Put the feed rows into the transaction: last, all at once."""
         if self._changes:
-            self.conn.execute(_INSERT_CHANGE, self._changes)
+            _INSERT_CHANGE.many(self.conn, self._changes)
             self._changes = []
 
 

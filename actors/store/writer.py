@@ -359,7 +359,7 @@ class WriterCore:
         work = Work(conn, self._counters, self._clock.now(), secrets.token_hex)
         first: dict[str, tuple[bytes, Any, int]] = {}  # of this transaction: body, answer, seq
         known = {} if self._mutants.no_dedup else remembered.find(conn, [item.command.command_id for item in items])
-        rows: list[dict[str, Any]] = []
+        rows: list[tuple[Any, ...]] = []
         outcomes: list[Outcome] = []
         for item in items:
             command_id = item.command.command_id
