@@ -29,6 +29,11 @@ def control_plane_path(settings: Settings) -> Path:
     return Path(settings.ray_dir, "gcs")
 
 
+def haproxy_path(settings: Settings) -> Path:
+    """Short: Serve adds the node's id of 56 characters, and HAProxy takes socket paths up to 97 in all."""
+    return Path(settings.ray_dir, "h")
+
+
 def client_environment(settings: Settings) -> dict[str, str]:
     """What a process needs in its environment to connect to this instance's Ray."""
     return {
@@ -44,7 +49,7 @@ def client_environment(settings: Settings) -> dict[str, str]:
 
 def _serve_environment(settings: Settings, ports: Ports) -> dict[str, str]:
     """HAProxy and throughput mode, with every file and port in places of ours."""
-    folder = Path(settings.ray_dir, "haproxy")
+    folder = haproxy_path(settings)
     http_first, http_last = ports.span(REPLICA_HTTP)
     grpc_first, grpc_last = ports.span(REPLICA_GRPC)
     return {

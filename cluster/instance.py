@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cluster.environment import control_plane_path, token_path
+from cluster.environment import control_plane_path, haproxy_path, token_path
 from cluster.ports import Ports, find_block, is_free
 from perenne.errors import Conflict
 from perenne.settings import Settings
@@ -132,7 +132,7 @@ def prepare(settings: Settings) -> Instance:
     shutil.rmtree(settings.ray_dir, ignore_errors=True)
     shutil.rmtree(settings.path("run", "starts"), ignore_errors=True)
     private_folder(settings.ray_dir)
-    for folder in (control_plane_path(settings), Path(settings.ray_dir, "haproxy")):
+    for folder in (control_plane_path(settings), haproxy_path(settings)):
         folder.mkdir(mode=0o700)
     private_folder(settings.path("run"))
     settings.path("logs").mkdir(parents=True, exist_ok=True)
