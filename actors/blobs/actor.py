@@ -1,0 +1,125 @@
+"""The shell of the one owner of files on a PC."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+import ray
+
+from actors.blobs.files import BlobFiles
+from actors.blobs.layout import Layout
+from actors.blobs.uploads import Uploads
+from perenne.directory import Directory
+from perenne.lifecycle import Lifecycle
+from perenne.messages.health import Health
+from perenne.settings import Settings
+
+T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
+
+WORK = 16  # calls in hand
+THREADS = 4  # of them at the disk at once
+UPLOAD_AGE_S = 86_400.0  # an upload that nobody touched for this long is dropped
+SWEEP_EVERY_S = 3_600.0
+BLOB_GRACE_S = 86_400.0  # a file that no row names is spared for this long
+
+
+def _in(group: str) -> Callable[[Method], Method]:
+    return ray.method(concurrency_group=group)  # type: ignore[no-any-return]
+
+
+class BlobStore:
+    """Files by hash under HOME/blobs. See `Uploads` and `BlobFiles` for what each method promises."""
+
+    CONCURRENCY: ClassVar[dict[str, int]] = {"health": 2, "files": WORK}
+
+    def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        layout = Layout(settings.path("blobs"))
+        self._files, self._uploads = BlobFiles(layout), Uploads(layout, settings.ingest.file_bytes_max)
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
+        self._working = 0
+        self._progress_at = self._swept_at = time.monotonic()
+        self._life = Lifecycle(name, settings, directory, self._recover)
+        self._life.begin()
+
+    def _recover(self) -> None:
+        self._files.open()
+        self._uploads.sweep(UPLOAD_AGE_S)
+
+    async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
+        await self._life.ready()
+        if not self._working:
+            self._progress_at = time.monotonic()
+        self._working += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *arguments))
+        finally:
+            self._working -= 1
+            self._progress_at = time.monotonic()
+
+    @_in("files")
+    async def begin(self) -> str:
+        """A new upload's id."""
+        if time.monotonic() - self._swept_at > SWEEP_EVERY_S:
+            self._swept_at = time.monotonic()
+            await self._do(self._uploads.sweep, UPLOAD_AGE_S)
+        return await self._do(self._uploads.begin)
+
+    @_in("files")
+    async def append(self, upload_id: str, offset: int, data: bytes) -> int:
+        """Write a piece at its place; the length so far."""
+        return await self._do(self._uploads.append, upload_id, offset, data)
+
+    @_in("files")
+    async def commit(self, upload_id: str, expected_hash: str | None = None) -> tuple[str, int]:
+        """Hash and size. If this returns, the file is durable."""
+        return await self._do(self._uploads.commit, upload_id, expected_hash)
+
+    @_in("files")
+    async def abort(self, upload_id: str) -> None:
+        """Drop an upload."""
+        await self._do(self._uploads.abort, upload_id)
+
+    @_in("files")
+    async def stat(self, hash: str) -> int | None:
+        """Its size, None when there is none."""
+        return await self._do(self._files.stat, hash)
+
+    @_in("files")
+    async def read(self, hash: str, offset: int, length: int) -> bytes:
+        """A range of its bytes, a piece at most."""
+        return await self._do(self._files.read, hash, offset, length)
+
+    @_in("files")
+    async def path(self, hash: str) -> str:
+        """Where its bytes are, for a reader on this PC."""
+        return str(await self._do(self._files.path, hash))
+
+    @_in("files")
+    async def verify(self, hash: str) -> bool:
+        """Whether its bytes are still those of its hash."""
+        return await self._do(self._files.verify, hash)
+
+    @_in("files")
+    async def sweep(
+        self, kept: frozenset[str] | None = None, grace_s: float = BLOB_GRACE_S, upload_age_s: float = UPLOAD_AGE_S
+    ) -> tuple[int, int, int]:
+        """Drop stale uploads and, when `kept` is given, every file that is neither in it nor young: uploads, files, bytes."""
+        uploads = await self._do(self._uploads.sweep, upload_age_s)
+        removed, freed = (0, 0) if kept is None else await self._do(self._files.sweep, kept, grace_s)
+        return uploads, removed, freed
+
+    @_in("health")
+    async def health(self) -> Health:
+        """`queue`: calls in hand."""
+        age = time.monotonic() - self._progress_at if self._working else 0.0
+        if not self._life.is_ready:
+            return self._life.health()
+        free = await asyncio.to_thread(self._files.free_bytes)
+        return self._life.health(queue=self._working, progress_age_s=age, free_bytes=free)
+
+    async def close(self) -> None:
+        """Nothing is held that the disk does not have; harmless twice."""
