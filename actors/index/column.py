@@ -19,7 +19,10 @@ class Column:
 
     def extend(self, values: Any) -> None:
         """Add values at the end."""
-        added = np.asarray(values, dtype=self._data.dtype).reshape(-1, *self._shape)
+        added = np.asarray(values, dtype=self._data.dtype)
+        if added.size == 0:
+            return
+        added = added.reshape(-1, *self._shape)
         needed = self.length + len(added)
         if needed > len(self._data):
             grown = np.empty((max(needed, len(self._data) * 3 // 2, 64), *self._shape), dtype=self._data.dtype)
