@@ -120,9 +120,10 @@ class FakeInstance:
             run["events"].append({"run_id": run["id"], "seq": len(run["events"]) + 1, "kind": kind, "data": data})
 
         told, reply = self.told, run["reply"]
-        say("status", stage="retrieve")
+        say("status", stage="searching", detail="")
         document = next(iter(self.documents.values()), None)
         declined = "moon" in question or document is None
+        hits: list[dict[str, Any]] = []
         if not declined:
             text = self.texts[document["id"]]
             spans = [m.span() for m in re.finditer(r"[^.\n]{12,}\.", text)][:3]
@@ -131,7 +132,7 @@ class FakeInstance:
                 place | {"chunk_id": n, "text": text[a:b], "start": a, "end": b, "score": 0.9 - n / 10, "heading_path": []}
                 for n, (a, b) in enumerate(spans)
             ]
-            say("sources", hits=hits)
+        say("sources", hits=hits)
         if told.fail:
             reply["state"] = "failed"
             say("error", code=told.fail[0], message=told.fail[1])
@@ -216,6 +217,8 @@ class _Handler(BaseHTTPRequestHandler):
                     "detail": "",
                 }
                 self.json([language, EMBEDDING])
+            case ("POST", "models", "language", "warm"):
+                self.json({"status": "asked"}, 202)
             case ("GET", "projects"):
                 self.json(_page([{"id": "prj_1", "name": "default", "documents": len(one.documents), "chunks": 0}]))
             case ("POST", "projects", _, "documents"):

@@ -30,9 +30,7 @@ export function App() {
       <div className="flex justify-end p-4">
         <Preferences />
       </div>
-      <div className="flex-1">
-        <SignIn />
-      </div>
+      <SignIn />
     </div>
   );
 }

@@ -6,7 +6,6 @@ const PATHS = {
   close: "M6 6l12 12M18 6 6 18",
   menu: "M4 7h16M4 12h16M4 17h16",
   send: "M12 19V5m-6 6 6-6 6 6",
-  stop: "M7 7h10v10H7z",
   retry: "M20 12a8 8 0 1 1-2.5-5.8M20 4v4h-4",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   check: "m5 12.5 4.5 4.5L19 7.5",

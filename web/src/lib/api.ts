@@ -4,7 +4,6 @@ import type {
   Document,
   DocumentText,
   Job,
-  Me,
   Message,
   MessagePosted,
   ModelState,
@@ -30,8 +29,8 @@ async function whole<T>(page: (after: string | null) => Promise<Page<T>>): Promi
 
 /** Every route that the page uses. */
 export const api = {
-  me: () => get<Me>("/api/me"),
   models: () => get<ModelState[]>("/api/models"),
+  warm: () => send<unknown>("POST", "/api/models/language/warm"),
 
   projects: () => whole<Project>((after) => get(`/api/projects${query({ limit: 200, after })}`)),
   createProject: (name: string) => send<Project>("POST", "/api/projects", { name }),
@@ -61,7 +60,6 @@ export const api = {
 
 /** Keys of the query cache, in one place so that a write can name what it changed. */
 export const keys = {
-  me: ["me"] as const,
   models: ["models"] as const,
   projects: ["projects"] as const,
   documents: (project: string) => ["documents", project] as const,

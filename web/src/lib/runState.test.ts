@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { apply, NO_EVENTS } from "./runState";
+import { apply, declined, NO_EVENTS } from "./runState";
 import type { RunEvent } from "./types";
 
 function event(seq: number, kind: string, data: Record<string, unknown> = {}): RunEvent {
@@ -32,12 +32,20 @@ describe("the fold of a run's events", () => {
 
   it("drops the text so far when the answer begins again, and keeps the sources", () => {
     const view = apply(NO_EVENTS, [...answer.slice(0, 4), event(5, "restarted", { attempt: 2, reason: "host died" }), event(6, "delta", { text: "New." })]);
-    expect(view).toMatchObject({ text: "New.", attempt: 2, hits: [hit], ended: null });
+    expect(view).toMatchObject({ text: "New.", again: true, hits: [hit], ended: null });
   });
 
   it("is not moved on by a heartbeat or an unknown kind's content", () => {
     const view = apply(NO_EVENTS, [event(1, "delta", { text: "a" }), event(9, "heartbeat"), event(2, "later_kind", { text: "x" })]);
     expect(view).toMatchObject({ seq: 2, text: "a" });
+  });
+
+  it("tells a decline from an answer that needs no documents", () => {
+    const end = { state: "done", text: "No.", citations: [], grounded: false };
+    expect(declined(apply(NO_EVENTS, [event(1, "sources", { hits: [hit] }), event(2, "done", end)]))).toBe(true);
+    expect(declined(apply(NO_EVENTS, [event(1, "sources", { hits: [] }), event(2, "done", end)]))).toBe(true);
+    expect(declined(apply(NO_EVENTS, [event(1, "done", end)]))).toBe(false);
+    expect(declined(apply(NO_EVENTS, answer))).toBe(false);
   });
 
   it("keeps what was written when the run fails or is stopped", () => {

@@ -7,7 +7,9 @@ export interface RunView {
   text: string;
   hits: Hit[] | null;
   citations: Citation[] | null;
-  attempt: number;
+  again: boolean; // it was interrupted and began again
+  progress: number | null; // of the prompt that the model reads, 0 to 1
+  detail: string;
   ended: RunState | null;
   grounded: boolean | null;
   finish: string | null;
@@ -20,7 +22,9 @@ export const NO_EVENTS: RunView = {
   text: "",
   hits: null,
   citations: null,
-  attempt: 1,
+  again: false,
+  progress: null,
+  detail: "",
   ended: null,
   grounded: null,
   finish: null,
@@ -37,13 +41,18 @@ function fold(view: RunView, event: RunEvent): RunView {
   const data = event.data;
   switch (event.kind) {
     case "status":
-      return { ...view, stage: text(data["stage"]) || view.stage };
+      return {
+        ...view,
+        stage: text(data["stage"]) || view.stage,
+        progress: typeof data["progress"] === "number" ? data["progress"] : null,
+        detail: text(data["detail"]),
+      };
     case "sources":
       return { ...view, hits: (data["hits"] as Hit[] | undefined) ?? [] };
     case "delta":
       return { ...view, text: view.text + text(data["text"]) };
     case "restarted":
-      return { ...view, text: "", citations: null, attempt: Number(data["attempt"] ?? view.attempt + 1) };
+      return { ...view, text: "", citations: null, again: true };
     case "citations":
       return { ...view, citations: (data["citations"] as Citation[] | undefined) ?? [], text: text(data["text"]) || view.text };
     case "done":
@@ -60,6 +69,11 @@ function fold(view: RunView, event: RunEvent): RunView {
     default:
       return view; // a kind of a newer server, or a step's log
   }
+}
+
+/** The house looked into the documents and says that they do not say; a greeting, which needs none, is no such case. */
+export function declined(view: RunView): boolean {
+  return view.ended === "done" && view.grounded === false && view.hits !== null;
 }
 
 /** Apply events; what was seen already is skipped, so that a resumed stream is never doubled. */

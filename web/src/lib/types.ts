@@ -1,122 +1,31 @@
-/** Records as the API sends them. Times are seconds since 1970; spans count code points. */
+/** Records as the API sends them, out of its own document (`npm run types`). Times are seconds since 1970; spans count code points. */
+import type { components } from "./schema";
 
-export type DocumentState = "queued" | "indexing" | "indexed" | "refused" | "failed";
-export type JobState = "queued" | "running" | "done" | "refused" | "failed" | "cancelled";
-export type RunState = "queued" | "running" | "done" | "failed" | "stopped";
+type Schemas = components["schemas"];
+
+/** The server leaves no field of an answer out: what has a default is there too. */
+type Whole<T> = T extends (infer U)[] ? Whole<U>[] : T extends object ? { [K in keyof T]-?: Whole<T[K]> } : T;
+
+export type Project = Whole<Schemas["Project"]>;
+export type Document = Whole<Schemas["Document"]>;
+export type DocumentState = Document["state"];
+export type DocumentText = Whole<Schemas["DocumentText"]>;
+export type Job = Whole<Schemas["JobView"]>;
+export type Conversation = Whole<Schemas["Conversation"]>;
+export type Message = Whole<Schemas["Message"]>;
+export type MessagePosted = Whole<Schemas["MessagePosted"]>;
+export type RunState = Message["state"];
+export type Citation = Whole<Schemas["Citation"]>;
+export type Hit = Whole<Schemas["Hit"]>;
+export type SearchResponse = Whole<Schemas["SearchResponse"]>;
+export type ModelState = Whole<Schemas["ModelState"]>;
 
 export interface Page<T> {
   items: T[];
   next: string | null;
 }
 
-export interface Me {
-  user: { id: string; name: string };
-}
-
-export interface Project {
-  id: string;
-  name: string;
-  documents: number;
-  chunks: number;
-}
-
-export interface Document {
-  id: string;
-  title: string;
-  filename: string | null;
-  size_bytes: number;
-  language: string | null;
-  pages: number | null;
-  chunks: number;
-  state: DocumentState;
-  reason: string | null;
-  created_at: number;
-}
-
-export interface Job {
-  id: string;
-  kind: "document" | "jsonl";
-  state: JobState;
-  document_id: string | null;
-  filename: string | null;
-  done: number;
-  total: number | null;
-  unit: string;
-  reason: string | null;
-  created_at: number;
-}
-
-export interface DocumentText {
-  document_id: string;
-  title: string;
-  start: number;
-  end: number;
-  total: number;
-  text: string;
-  page: number | null;
-}
-
-export interface Conversation {
-  id: string;
-  project_id: string | null;
-  title: string;
-  updated_at: number;
-}
-
-export interface Citation {
-  number: number;
-  document_id: string;
-  title: string;
-  start: number;
-  end: number;
-  quote: string;
-  page: number | null;
-}
-
-export interface Message {
-  id: string;
-  conversation_id: string;
-  role: "system" | "user" | "assistant";
-  text: string;
-  created_at: number;
-  run_id: string | null;
-  state: RunState;
-  citations: Citation[];
-}
-
-export interface MessagePosted {
-  question: Message;
-  reply: Message;
-  run: { id: string; state: RunState };
-}
-
-export interface Hit {
-  chunk_id: number;
-  document_id: string;
-  title: string;
-  text: string;
-  start: number;
-  end: number;
-  score: number;
-  page: number | null;
-  heading_path: string[];
-}
-
-export interface SearchResponse {
-  hits: Hit[];
-  parts: string[];
-  degraded: string | null;
-  took_ms: number;
-}
-
-export interface ModelState {
-  role: string;
-  model_id: string;
-  phase: "missing" | "downloading" | "loading" | "ready" | "unloaded" | "failed";
-  progress: number | null;
-  detail: string;
-}
-
+/** One event of a run's stream, which OpenAPI can't describe: see `RunEvent` in perenne/messages/records.py. */
 export interface RunEvent {
   run_id: string;
   seq: number;

@@ -6,7 +6,7 @@ import { Markdown } from "@/components/Markdown";
 import { ErrorNotice, Notice } from "@/components/Notice";
 import { api } from "@/lib/api";
 import { codeWords } from "@/lib/errorWords";
-import type { RunView } from "@/lib/runState";
+import { declined, type RunView } from "@/lib/runState";
 import type { Citation, Hit, Message } from "@/lib/types";
 import { go } from "@/lib/url";
 import { useWords, type Words } from "@/lib/words";
@@ -14,18 +14,19 @@ import { useWords, type Words } from "@/lib/words";
 import { Sources } from "./Sources";
 import { useRun } from "./useRun";
 
-const STAGES: readonly [RegExp, keyof Words["chat"]["stages"]][] = [
-  [/queue|wait/i, "waiting"],
-  [/route|rewrite|plan/i, "thinking"],
-  [/retriev|search/i, "searching"],
-  [/prompt|read/i, "reading"],
-  [/generat|writ|answer/i, "writing"],
-  [/cit|check|ground/i, "checking"],
-];
+const STAGES: Record<string, keyof Words["chat"]["stages"]> = {
+  queued: "waiting",
+  resumed: "resumed",
+  planning: "thinking",
+  searching: "searching",
+  model: "model",
+  reading: "reading",
+  writing: "writing",
+};
 
-function stageWords(stage: string | null, t: Words): string {
-  const known = STAGES.find(([pattern]) => pattern.test(stage ?? "queued"))?.[1];
-  return t.chat.stages[known ?? "thinking"];
+function stageWords(view: RunView, t: Words): string {
+  const said = t.chat.stages[(view.stage && STAGES[view.stage]) || "thinking"];
+  return view.progress === null ? said : `${said} ${Math.round(view.progress * 100)} %`;
 }
 
 function openPassage(at: Citation | Hit): void {
@@ -50,8 +51,9 @@ export function Answer({ message, last, onEnded, onAgain }: Props) {
   const settled = message.state === "done" && message.citations.length > 0;
   const { view, broken, refused } = useRun(settled ? null : message.run_id);
   const stored = message.state === "done" || message.state === "stopped";
-  const going = !stored && message.state !== "failed" && view.ended === null && refused === null;
-  const text = view.text || message.text;
+  const kept = stored || message.state === "failed"; // its text is whole: a replay of its events adds nothing
+  const text = kept ? message.text || view.text : view.text || message.text;
+  const going = !kept && view.ended === null && refused === null;
   const citations = view.citations ?? (message.citations.length > 0 ? message.citations : null);
   const hits = view.hits;
   const state = view.ended ?? message.state;
@@ -75,18 +77,18 @@ export function Answer({ message, last, onEnded, onAgain }: Props) {
 
   return (
     <article aria-busy={going} className="space-y-3">
-      {hits && hits.length > 0 && !settled && <Sources hits={hits} open={going} onOpen={openPassage} />}
-      {view.attempt > 1 && (
+      {hits && hits.length > 0 && <Sources hits={hits} open={going} onOpen={openPassage} />}
+      {view.again && !declined(view) && (
         <Notice tone="calm" icon="retry">
           {t.chat.again}
         </Notice>
       )}
-      {state === "done" && !going && view.grounded === false && <Declined />}
       {text && <Markdown text={text} cited={cited} />}
+      {declined(view) && <Declined />}
       {going && !text && (
         <p className="flex items-center gap-2 text-sm text-muted">
           <span className="size-2 animate-pulse rounded-full bg-accent" />
-          {stageWords(view.stage, t)}
+          {stageWords(view, t)}
         </p>
       )}
       {broken && going && (
@@ -105,7 +107,7 @@ export function Answer({ message, last, onEnded, onAgain }: Props) {
 function Declined() {
   const t = useWords();
   return (
-    <Notice tone="warn" icon="search">
+    <Notice tone="calm" icon="search">
       <strong className="font-semibold">{t.chat.declined}.</strong> {t.chat.declinedDo}
     </Notice>
   );

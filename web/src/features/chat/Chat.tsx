@@ -1,5 +1,5 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useMemo } from "react";
+import { useEffect, useMemo } from "react";
 
 import { Button } from "@/components/Button";
 import { Icon } from "@/components/Icon";
@@ -23,6 +23,9 @@ export function Chat({ project, chat }: { project: Project; chat: string | null 
   const cache = useQueryClient();
   const fresh = useMemo(() => chat ?? newId("cnv"), [chat]);
   const messages = useQuery({ queryKey: keys.messages(fresh), queryFn: () => api.messages(fresh), enabled: chat !== null });
+  useEffect(() => {
+    api.warm().catch(() => undefined); // a favour: the first question brings the model as well, later
+  }, []);
   const list = useMemo(() => (chat === null ? [] : (messages.data ?? [])), [chat, messages.data]);
   const last = list.at(-1);
   const going = open(last);
@@ -74,14 +77,14 @@ export function Chat({ project, chat }: { project: Project; chat: string | null 
       <div role="status" className="sr-only">
         {(going || post.isSuccess) && said}
       </div>
-      <div className="space-y-2 px-4 pt-2 pb-4">
+      <div className="space-y-2 pt-2 pb-4">
         {post.isError && (
-          <div className="mx-auto max-w-3xl">
+          <div className="mx-auto w-full max-w-3xl px-4">
             <ErrorNotice error={post.error} />
           </div>
         )}
         {stop.isError && (
-          <div className="mx-auto max-w-3xl">
+          <div className="mx-auto w-full max-w-3xl px-4">
             <ErrorNotice error={stop.error} />
           </div>
         )}

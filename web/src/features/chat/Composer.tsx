@@ -30,7 +30,7 @@ export function Composer({ going, sending, onSend, onStop }: Props) {
 
   return (
     <form
-      className="mx-auto w-full max-w-3xl"
+      className="mx-auto w-full max-w-3xl px-4"
       onSubmit={(event) => {
         event.preventDefault();
         void submit();
@@ -56,7 +56,7 @@ export function Composer({ going, sending, onSend, onStop }: Props) {
         />
         {going ? (
           <button type="button" onClick={onStop} aria-label={t.chat.stop} title={t.chat.stop} className="inline-flex size-9 shrink-0 items-center justify-center rounded-xl bg-ink text-page hover:opacity-80">
-            <Icon name="stop" />
+            <span className="size-3 rounded-xs bg-page" />
           </button>
         ) : (
           <button

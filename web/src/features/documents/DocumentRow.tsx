@@ -54,7 +54,7 @@ export function DocumentRow({ document, job, onRetry, onCancel, onDelete }: Prop
           )}
           <p className="truncate text-xs text-faint">{facts.join(" · ")}</p>
         </div>
-        <span className={`shrink-0 rounded-full px-2.5 py-0.5 text-xs font-medium ${BADGES[document.state]}`}>{t.documents.states[document.state]}</span>
+        <span className={`${document.state === "indexing" ? "max-sm:hidden" : ""} shrink-0 rounded-full px-2.5 py-0.5 text-xs font-medium ${BADGES[document.state]}`}>{t.documents.states[document.state]}</span>
         {open && job && (
           <Button look="bare" onClick={onCancel}>
             {t.documents.stop}

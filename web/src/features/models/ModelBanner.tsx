@@ -63,8 +63,8 @@ export function ModelBanner() {
   };
   const banner = shown();
   return (
-    <div role="status" className={banner ? "px-4 pt-3" : ""}>
-      <div className="mx-auto max-w-3xl">{banner}</div>
+    <div role="status" className={banner ? "mx-auto w-full max-w-3xl px-4 pt-3" : ""}>
+      {banner}
     </div>
   );
 }

@@ -39,7 +39,7 @@ export function SignIn() {
   }
 
   return (
-    <main className="flex min-h-full items-center justify-center p-6">
+    <main className="flex flex-1 items-center justify-center p-6 pb-24">
       <form
         className="w-full max-w-sm space-y-5"
         onSubmit={(event) => {

@@ -30,7 +30,7 @@ export const en = {
     settings: "Settings",
     languageLabel: "Language",
     themeLabel: "Appearance",
-    theme: { system: "As the system", light: "Light", dark: "Dark" },
+    theme: { system: "System", light: "Light", dark: "Dark" },
   },
 
   projects: {
@@ -136,7 +136,8 @@ export const en = {
       searching: "Looking through your documents…",
       reading: "Reading the passages…",
       writing: "Writing…",
-      checking: "Checking the sources…",
+      model: "Waiting for the language model…",
+      resumed: "Taking the answer up again…",
     },
   },
 
@@ -177,7 +178,7 @@ export const en = {
     invalid_request: ["The server did not accept this.", "Change it and try again."],
     server_error: ["Something went wrong on the server.", "Try again; its logs say more."],
     render: ["The page stumbled.", "Reload it; nothing that was sent is lost."],
-    encrypted: ["The file is protected by a password.", "Type it below, and the file is read."],
+    encrypted: ["The file is protected by a password.", "Type it here, and the file is read."],
     damaged: ["The file is damaged and can't be read.", "Save it anew in the program that made it, then add it again."],
     unsupported: ["Files of this kind can't be read yet.", "Save it as PDF, Word, HTML or text."],
     empty: ["There is no text in this file.", "A scan needs text recognition first."],

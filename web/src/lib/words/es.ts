@@ -31,7 +31,7 @@ export const es: Words = {
     settings: "Ajustes",
     languageLabel: "Idioma",
     themeLabel: "Aspecto",
-    theme: { system: "Como el sistema", light: "Claro", dark: "Oscuro" },
+    theme: { system: "Sistema", light: "Claro", dark: "Oscuro" },
   },
 
   projects: {
@@ -137,7 +137,8 @@ export const es: Words = {
       searching: "Buscando en tus documentos…",
       reading: "Leyendo los pasajes…",
       writing: "Escribiendo…",
-      checking: "Comprobando las fuentes…",
+      model: "Esperando al modelo de lenguaje…",
+      resumed: "Retomando la respuesta…",
     },
   },
 
@@ -178,7 +179,7 @@ export const es: Words = {
     invalid_request: ["El servidor no lo aceptó.", "Cámbialo y reintenta."],
     server_error: ["Algo falló en el servidor.", "Reintenta; sus registros dicen más."],
     render: ["La página tropezó.", "Recárgala; nada de lo enviado se pierde."],
-    encrypted: ["El archivo está protegido con contraseña.", "Escríbela abajo y se leerá."],
+    encrypted: ["El archivo está protegido con contraseña.", "Escríbela aquí y se leerá."],
     damaged: ["El archivo está dañado y no se puede leer.", "Guárdalo de nuevo en el programa que lo hizo y vuelve a añadirlo."],
     unsupported: ["Todavía no se leen archivos de este tipo.", "Guárdalo como PDF, Word, HTML o texto."],
     empty: ["En este archivo no hay texto.", "Un escaneo necesita antes reconocimiento de texto."],
