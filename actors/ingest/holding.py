@@ -63,7 +63,8 @@ class Holding:
         """Renew the lease until cancelled; ends when it is lost."""
         while not self.lost.is_set():
             try:
-                await asyncio.wait_for(self._moved.wait(), self._lease_s / _RENEWALS_A_LEASE)
+                async with asyncio.timeout(self._lease_s / _RENEWALS_A_LEASE):
+                    await self._moved.wait()
                 self._moved.clear()
                 if (self._done, self._total, self._unit) == self._told:
                     continue

@@ -96,7 +96,10 @@ class Host:
                     await self._lease(take_back)
                     take_back = False
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), POLL_S)
+                    async with asyncio.timeout(
+                        POLL_S
+                    ):  # not wait_for: Python 3.11's swallows a cancellation that meets the event
+                        await self._wake.wait()
                 self._wake.clear()
                 await asyncio.sleep(_DEBOUNCE_S)
         finally:
