@@ -1,0 +1,105 @@
+# Every target sets up what it needs and is quick the second time. Nothing is installed outside this folder.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+export PERENNE_MODELS_FOR_TESTS ?= $(CURDIR)/build/models
+export PYTHONPATH := $(CURDIR)
+N ?= 1
+
+WEB_SOURCES := $(shell find web/src web/public web/index.html web/vite.config.ts web/tsconfig.json -type f 2>/dev/null)
+CODE := perenne actors cluster serve tests benchmarks
+
+.PHONY: run stop test check bench chaos fuzz lock web models server dev clean
+
+# Start Perenne and keep it running until Ctrl-C.
+run: server web
+	@exec $(BIN)/perenne up
+
+# End what `make run` or `perenne up --detach` started on this home.
+stop:
+	@[ -x $(BIN)/perenne ] && exec $(BIN)/perenne down || echo "nothing is set up here"
+
+# All tests, cheapest first; PARTS="unit live" for some of them.
+test: dev web models
+	@$(BIN)/python .ci/parts $(PARTS)
+
+# What must hold before any test: style, types, imports, the page.
+check: dev build/npm.stamp
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check -q $(CODE)
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	@. .ci/node && cd web && npm run --silent lint && npm run --silent typecheck && npm run --silent types:check
+
+# Every published figure; BENCH="answers store" for some of them.
+bench: dev web models
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+# N rounds of every disaster, written to build/chaos.json.
+chaos: dev web models
+	@PERENNE_CHAOS_ROUNDS=$(N) PERENNE_PROFILE=tiny PERENNE_MODELS=$(PERENNE_MODELS_FOR_TESTS) $(PYTEST) tests/chaos --timeout=$$((600 * $(N)))
+
+# The property tests, with many more examples than `make test` takes.
+fuzz: dev
+	@$(PYTEST) tests/unit --hypothesis-profile=fuzz --hypothesis-seed=random --timeout=1800 -m hypothesis
+
+# Pin everything anew, with hashes, for every Python and platform that is supported.
+lock: $(VENV)/.made
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(PIP) install uv
+	@echo 'setuptools==80.9.0' > build/setuptools.in
+	@for set in "requirements.lock --extra server" "requirements-dev.lock --extra server --extra dev" "requirements-node.lock --extra node"; do \
+		set -- $$set; out=$$1; shift; \
+		again=""; [ $$out = requirements.lock ] || again="--constraint requirements.lock"; \
+		$(BIN)/python -m uv pip compile pyproject.toml build/setuptools.in $$@ $$again --universal --generate-hashes --quiet \
+			--no-emit-index-url --no-annotate --no-header --python-version 3.11 --output-file $$out || exit 1; \
+	done
+
+# Set-up. A stamp is newer than what it was made from.
+
+server: $(VENV)/.server
+dev: $(VENV)/.dev
+web: build/web.stamp
+
+models: dev
+	@PERENNE_PROFILE=tiny PERENNE_MODELS=$(PERENNE_MODELS_FOR_TESTS) $(BIN)/perenne models pull
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is not one: sudo apt install python3, or make PYTHON=python3.12"; exit 3; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "python3-venv is missing: sudo apt install python3-venv"; exit 3; }
+	@$(PYTHON) -m venv $(VENV)
+	@mkdir -p build
+	@touch $@
+
+$(VENV)/.server: $(VENV)/.made requirements.lock pyproject.toml
+	@echo "installing what requirements.lock pins"
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.server requirements-dev.lock
+	@echo "installing what the tests need"
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@
+
+# Node: the machine's when it is new enough, else a package in the environment (.ci/node decides).
+$(VENV)/.node: $(VENV)/.made requirements-node.lock
+	@. .ci/node || $(PIP) install --require-hashes --no-deps -r requirements-node.lock
+	@touch $@
+
+build/npm.stamp: $(VENV)/.node web/package-lock.json
+	@echo "installing what the page is built with"
+	@. .ci/node && cd web && npm ci --no-audit --no-fund --silent
+	@mkdir -p build && touch $@
+
+build/web.stamp: build/npm.stamp $(WEB_SOURCES)
+	@echo "building the page"
+	@. .ci/node && cd web && npm run --silent build -- --logLevel warn
+	@touch $@
+
+clean:
+	rm -rf build web/dist web/node_modules $(VENV)
