@@ -194,3 +194,19 @@ def test_a_page_nested_deeply_is_read_and_one_too_deep_says_so(tmp_path: Path) -
     assert "core" in parse(tmp_path, b"<div>" * 1_500 + b"core" + b"</div>" * 1_500, "a.html").text
     with pytest.raises(Refused, match="nested too deeply"):
         parse(tmp_path, b"<p>before</p>" + b"<div>" * 50_000 + b"core" + b"</div>" * 50_000, "a.html")
+
+
+def test_a_locked_pdf_needs_its_password(tmp_path: Path) -> None:
+    from io import BytesIO
+
+    from pypdf import PdfReader, PdfWriter
+
+    writer = PdfWriter(clone_from=PdfReader(BytesIO(files.pdf("Locked words."))))
+    writer.encrypt("tika", algorithm="RC4-128")
+    locked = BytesIO()
+    writer.write(locked)
+    with pytest.raises(Refused, match="needs a password: retry"):
+        parse(tmp_path, locked.getvalue(), "a.pdf")
+    with pytest.raises(Refused, match="does not open it"):
+        parse(tmp_path, locked.getvalue(), "a.pdf", password="wrong")
+    assert parse(tmp_path, locked.getvalue(), "a.pdf", password="tika").text == "Locked words."

@@ -23,14 +23,14 @@ class Line:
 
 
 def read_line(raw: bytes) -> Line:
-    """A line as a document; ValueError says what is wrong with it."""
+    """A line as a document; ValueError says what is wrong with it. `_id`, as retrieval collections write it, is taken for `id`."""
     try:
         row: Any = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error}") from error
     if not isinstance(row, dict):
         raise ValueError(f"expected an object, got {type(row).__name__}")
-    identity, title, text = row.get("id"), row.get("title"), row.get("text")
+    identity, title, text = row.get("id", row.get("_id")), row.get("title"), row.get("text")
     if isinstance(identity, bool) or not isinstance(identity, str | int) or not str(identity).strip():
         raise ValueError("'id' is missing: expected a string or a whole number")
     identity = clean(str(identity))
