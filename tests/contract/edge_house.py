@@ -1,0 +1,245 @@
+"""A house for the edge's tests: the real store and files in a folder, a run host that answers as it is told, uvicorn before it."""
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from actors.blobs.actor import BlobStore
+from actors.store.actor import StoreReader, StoreWriter
+from perenne import names
+from perenne.ids import new_id
+from perenne.messages.commands import (
+    AppendRunEvents,
+    CloseRun,
+    CreateKey,
+    CreateProject,
+    CreateUser,
+    NewEvent,
+    RevokeKey,
+    StartAttempt,
+)
+from perenne.messages.health import ChildStatus, Go, TreeStatus
+from perenne.messages.records import Citation, RunEvent, Usage
+from perenne.messages.search import Hit, SearchRequest, SearchResponse
+from perenne.settings import ModelSettings, Settings
+from perenne.store import Store
+from perenne.testing import FakeDirectory, FakeEmbedder, FakeLanguage, eventually
+from serve.http import build_app
+
+CITATION = Citation(
+    number=1,
+    document_id="doc_1",
+    chunk_id=7,
+    title="Lights",
+    start=10,
+    end=40,
+    quote="built in 1863",
+    answer_start=0,
+    answer_end=22,
+)
+HIT = Hit(chunk_id=7, document_id="doc_1", title="Lights", text="It was built in 1863.", start=10, end=40, score=0.9, page=2)
+
+
+class Answering:
+    """A run host that answers every run with `text`, word by word, through the real store. `gate` holds it after `hold_after`
+    words; `restart_after` makes it begin again once."""
+
+    def __init__(self, store: Store, text: str = "It was built in 1863.") -> None:
+        self.store, self.text = store, text
+        self.hold_after: int | None = None
+        self.restart_after: int | None = None
+        self.gate = asyncio.Event()
+        self.stopped: list[str] = []
+        self.started: list[str] = []
+        self.requests: list[SearchRequest] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, run_id: str) -> None:
+        if run_id not in self.started:
+            self.started.append(run_id)
+            task = asyncio.create_task(self._answer(run_id))
+            self._tasks.add(task)
+
+    async def stop(self, run_id: str) -> None:
+        self.stopped.append(run_id)
+
+    async def search(self, request: SearchRequest) -> SearchResponse:
+        self.requests.append(request)
+        return SearchResponse(hits=(HIT,))
+
+    async def _append(self, run_id: str, *events: NewEvent, close: CloseRun | None = None) -> None:
+        command = AppendRunEvents(
+            command_id=new_id("cmd"), user_id="system", run_id=run_id, host="h", events=events, close=close
+        )
+        await self.store.write(command)
+
+    async def _answer(self, run_id: str) -> None:
+        await self.store.write(StartAttempt(command_id=new_id("cmd"), user_id="system", run_id=run_id, host="h"))
+        hit = {"chunk_id": 7, "document_id": "doc_1", "title": "Lights", "text": HIT.text, "start": 10, "end": 40, "score": 0.9}
+        await self._append(
+            run_id, NewEvent(kind="step", data={"name": "rewrite"}), NewEvent(kind="sources", data={"hits": [hit]})
+        )
+        words = [w if n == 0 else f" {w}" for n, w in enumerate(self.text.split())]
+        for n, word in enumerate(words):
+            if n == self.hold_after:
+                await self.gate.wait()
+            if n == self.restart_after:
+                self.restart_after = None
+                await self._append(run_id, NewEvent(kind="restarted", data={"attempt": 2, "reason": "the host died"}))
+                for again in words[:n]:
+                    await self._append(run_id, NewEvent(kind="delta", data={"text": again}))
+            await self._append(run_id, NewEvent(kind="delta", data={"text": word}))
+        usage = {"prompt_tokens": 5, "completion_tokens": len(words), "cached_tokens": 0}
+        cited = {name: getattr(CITATION, name) for name in Citation.__slots__}
+        done = {
+            "state": "done",
+            "finish_reason": "stop",
+            "text": self.text,
+            "usage": usage,
+            "citations": [cited],
+            "grounded": True,
+        }
+        close = CloseRun(state="done", text=self.text, citations=(CITATION,), usage=Usage(**usage))
+        await self._append(run_id, NewEvent(kind="done", data=done), close=close)
+
+    async def follow(self, run_id: str, user_id: str, after: int) -> AsyncIterator[RunEvent]:
+        await self.store.read("run", user_id=user_id, run_id=run_id)
+        last = after
+        while True:
+            for event in await self.store.read("run_events", user_id=user_id, run_id=run_id, after=last, limit=100):
+                last = event.seq
+                yield event
+                if event.kind in ("done", "error"):
+                    return
+            yield RunEvent(run_id=run_id, seq=last, kind="heartbeat", data={})
+            await asyncio.sleep(0.02)
+
+
+class Tree:
+    """A supervisor that is content, or is not."""
+
+    ready = True
+
+    async def go(self, child: str, pid: int) -> Go:
+        return Go(decision="go")
+
+    async def status(self) -> TreeStatus:
+        child = ChildStatus(name="StoreWriter", state="ready" if self.ready else "held")
+        return TreeStatus(ready=self.ready, children=(child,), reasons=() if self.ready else ("StoreWriter is held",))
+
+
+class Ingest:
+    woken = 0
+
+    async def wake(self) -> None:
+        self.woken += 1
+
+
+@dataclass
+class House:
+    """Everything, up. Keys by what they may do."""
+
+    settings: Settings
+    directory: FakeDirectory
+    store: Store
+    runs: Answering
+    tree: Tree
+    language: FakeLanguage
+    embedder: FakeEmbedder
+    ingest: Ingest
+    address: str = ""
+    app: Any = None
+    projects: dict[str, str] = field(default_factory=dict)
+
+    def http(self, key: str | None = "owner", **more: Any) -> httpx.AsyncClient:
+        headers = {} if key is None else {"Authorization": f"Bearer {secret(key)}"}
+        return httpx.AsyncClient(base_url=self.address, headers=headers, timeout=20, **more)
+
+
+def secret(label: str) -> str:
+    return f"pk_{label}"
+
+
+async def make_key(store: Store, label: str, user_id: str, scopes: tuple[str, ...], project_id: str | None = None) -> str:
+    command = CreateKey(
+        command_id=new_id("cmd"),
+        user_id="system",
+        key_id=f"key_{label}",
+        for_user_id=user_id,
+        key_hash=hashlib.sha256(secret(label).encode()).hexdigest(),
+        label=label,
+        scopes=scopes,  # type: ignore[arg-type]
+        project_id=project_id,
+    )
+    return (await store.write(command)).id
+
+
+async def _furnish(house: House) -> None:
+    store = house.store
+    for user in ("owner", "other"):
+        await store.write(CreateUser(command_id=new_id("cmd"), user_id="system", new_user_id=user, name=user))
+        project = CreateProject(command_id=new_id("cmd"), user_id=user, project_id=new_id("prj"), name="default")
+        house.projects[user] = (await store.write(project)).id
+    await make_key(store, "owner", "owner", ("read", "write", "admin"))
+    await make_key(store, "other", "other", ("read", "write", "admin"))
+    await make_key(store, "reader", "owner", ("read",))
+    await make_key(store, "writer", "owner", ("write",))
+    await make_key(store, "bound", "owner", ("read", "write", "admin"), house.projects["owner"])
+    await make_key(store, "revoked", "owner", ("read", "write", "admin"))
+    await store.write(RevokeKey(command_id=new_id("cmd"), user_id="owner", key_id="key_revoked"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def settings_in(folder: Path, **edge: Any) -> Settings:
+    return Settings(
+        home=str(folder),
+        models_dir=str(folder / "models"),
+        language=ModelSettings(engine="llama_cpp", model="tiny-language"),
+        embedding=ModelSettings(engine="onnx", model="use-multilingual-q8"),
+        edge=edge,  # type: ignore[arg-type]
+    )
+
+
+@asynccontextmanager
+async def house_in(folder: Path, dist: Path | None = None, **edge: Any) -> AsyncIterator[House]:
+    settings = settings_in(folder, **edge)
+    directory = FakeDirectory()
+    store = Store(directory)
+    tree, language, embedder, ingest, runs = Tree(), FakeLanguage(), FakeEmbedder(), Ingest(), Answering(store)
+    directory.put(names.SUPERVISOR, tree)
+    writer = StoreWriter(names.STORE_WRITER, settings, directory)
+    directory.put(names.STORE_WRITER, writer)
+    await eventually(lambda: writer._life.is_ready, within_s=20)
+    directory.put(names.store_reader(0), StoreReader(names.store_reader(0), settings, directory))
+    directory.put(names.blob_store(settings.pc), BlobStore(names.blob_store(settings.pc), settings, directory))
+    directory.put(names.RUN_HOST, runs)
+    directory.put(names.INGEST_HOST, ingest)
+    directory.put(names.LANGUAGE, language)
+    directory.put(names.EMBEDDING, embedder)
+    house = House(settings, directory, store, runs, tree, language, embedder, ingest)
+    await _furnish(house)
+    house.app = build_app(settings, directory, *([dist] if dist else []))
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(house.app, port=port, log_level="warning", timeout_graceful_shutdown=2))
+    serving = asyncio.create_task(server.serve())
+    await eventually(lambda: server.started, within_s=10)
+    house.address = f"http://127.0.0.1:{port}"
+    try:
+        yield house
+    finally:
+        server.should_exit = True
+        await serving
+        await writer.close()

@@ -1,0 +1,230 @@
+"""Questions and their answers: durable runs, resumed streams, stopped ones, WebSockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import httpx_sse
+import pytest
+import websockets
+
+from perenne.api import decode
+from perenne.http_api import HttpPerenne
+from perenne.messages.records import RunEvent
+from perenne.testing import eventually
+from tests.contract.edge_house import House, house_in, secret
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with house_in(tmp_path) as house:
+        yield house
+
+
+async def read_events(
+    http: httpx.AsyncClient, run_id: str, after: int | None = 0, upto: int | None = None, headers: dict[str, str] | None = None
+) -> list[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    query = {} if after is None else {"after": after}
+    async with httpx_sse.aconnect_sse(http, "GET", f"/api/runs/{run_id}/events", params=query, headers=headers) as source:
+        async for sent in source.aiter_sse():
+            if not sent.data:
+                continue
+            event = json.loads(sent.data)
+            assert sent.id == str(event["seq"])
+            assert sent.event == event["kind"]
+            seen.append(event)
+            if event["seq"] == upto:
+                break
+    return seen
+
+
+async def post(http: httpx.AsyncClient, text: str = "When?", **more: Any) -> dict[str, Any]:
+    answer = await http.post("/api/conversations/cnv_1/messages", json={"text": text, **more})
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+async def test_a_cut_stream_resumes_at_the_next_event(house: House) -> None:
+    house.runs.hold_after = 2
+    async with house.http() as http:
+        posted = await post(http)
+        run_id = posted["run"]["id"]
+        first = await read_events(http, run_id, upto=4)
+        house.runs.gate.set()
+        rest = await read_events(http, run_id, after=first[-1]["seq"])
+        by_header = await read_events(http, run_id, None, headers={"Last-Event-ID": str(first[-1]["seq"])})
+        whole = await read_events(http, run_id)
+    assert first + rest == whole
+    assert by_header == rest
+    assert "".join(e["data"]["text"] for e in whole if e["kind"] == "delta") == "It was built in 1863."
+    assert whole[-1]["kind"] == "done"
+    assert [e["kind"] for e in whole].count("step") == 0
+    assert decode(RunEvent, whole[-1]).data["grounded"] is True
+
+
+async def test_bad_places_to_resume_from_are_said_to_be_bad(house: House) -> None:
+    async with house.http() as http:
+        run_id = (await post(http))["run"]["id"]
+        assert (await http.get(f"/api/runs/{run_id}/events?after=-1")).status_code == 422
+        assert (await http.get(f"/api/runs/{run_id}/events?after=x")).status_code == 422
+        assert (await http.get(f"/api/runs/{run_id}/events", headers={"Last-Event-ID": "9" * 30})).status_code == 400
+
+
+async def test_the_stream_goes_on_while_the_run_host_is_away(house: House) -> None:
+    """From the database, and live again once it is back."""
+    house.runs.hold_after = 2
+    async with house.http() as http:
+        run_id = (await post(http))["run"]["id"]
+        reading = asyncio.create_task(read_events(http, run_id))
+        await eventually(lambda: house.directory.open_streams.get("RunHost"))
+        house.directory.kill("RunHost")
+        house.runs.gate.set()
+        events = await asyncio.wait_for(reading, 10)
+    assert events[-1]["kind"] == "done"
+    assert [e["seq"] for e in events] == sorted({e["seq"] for e in events})
+
+
+async def test_leaving_a_stream_ends_its_follow_and_not_the_run(house: House) -> None:
+    house.runs.hold_after = 1
+    async with house.http() as http:
+        run_id = (await post(http))["run"]["id"]
+        await read_events(http, run_id, upto=2)
+        await eventually(lambda: house.directory.open_streams["RunHost"] == 0, within_s=1)
+        assert house.runs.stopped == []
+        house.runs.gate.set()
+        assert (await read_events(http, run_id))[-1]["kind"] == "done"
+
+
+async def test_a_stop_is_on_disk_and_the_host_is_told(house: House) -> None:
+    house.runs.hold_after = 1
+    async with house.http() as http:
+        run_id = (await post(http))["run"]["id"]
+        await eventually(lambda: house.runs.started)
+        stopped = (await http.post(f"/api/runs/{run_id}/stop")).json()
+        assert stopped["stop_requested"] or stopped["state"] == "stopped"
+        await eventually(lambda: house.runs.stopped == [run_id])
+
+
+async def test_the_same_question_under_the_same_key_is_asked_once(house: House) -> None:
+    async with house.http() as http, house.http("other") as other:
+        headers = {"Idempotency-Key": "try-1"}
+        body = {"text": "When?"}
+        first, again = [
+            (await http.post("/api/conversations/cnv_1/messages", json=body, headers=headers)).json() for _ in range(2)
+        ]
+        assert first["run"]["id"] == again["run"]["id"]
+        assert len((await http.get("/api/conversations/cnv_1/messages")).json()["items"]) == 2
+        clash = await http.post("/api/conversations/cnv_1/messages", json={"text": "Who?"}, headers=headers)
+        assert (clash.status_code, clash.json()["error"]["code"]) == (409, "command_reused")
+        theirs = await other.post("/api/conversations/cnv_9/messages", json=body, headers=headers)
+        assert theirs.status_code == 202, "another user's keys are their own"
+        assert theirs.json()["run"]["id"] != first["run"]["id"]
+
+
+async def test_a_conversation_lives_through_its_routes(house: House) -> None:
+    async with house.http() as http:
+        made = (await http.post("/api/conversations", json={"title": "Lights", "project": "default"})).json()
+        assert made["project_id"] == house.projects["owner"]
+        at = f"/api/conversations/{made['id']}"
+        assert (await http.patch(at, json={"title": "Towers"})).json()["title"] == "Towers"
+        posted = (await http.post(f"{at}/messages", json={"text": "When?", "options": {"temperature": 0.1}})).json()
+        await read_events(http, posted["run"]["id"])
+        redone = await http.post(f"/api/messages/{posted['reply']['id']}/regenerate")
+        assert redone.status_code == 202
+        await read_events(http, redone.json()["run"]["id"])
+        messages = (await http.get(f"{at}/messages")).json()["items"]
+        assert [m["role"] for m in messages] == ["user", "assistant"]
+        assert messages[1]["id"] == redone.json()["reply"]["id"]
+        assert messages[1]["citations"][0]["quote"] == "built in 1863"
+        assert [c["id"] for c in (await http.get("/api/conversations")).json()["items"]] == [made["id"]]
+        assert (await http.delete(at)).json() == {"id": made["id"]}
+        assert (await http.get(at)).status_code == 404
+
+
+async def test_our_own_client_asks_and_is_answered(house: House) -> None:
+    async with HttpPerenne(house.address, secret("owner")) as client:
+        answer = await client.ask("When was it built?", "default")
+        assert (answer.text, answer.state, answer.grounded) == ("It was built in 1863.", "done", True)
+        assert answer.citations[0].page is None
+        assert answer.sources[0].document_id == "doc_1"
+        assert (await client.search("built", "default")).hits[0].page == 2
+        assert (await client.status()).ready
+        assert [m.role for m in await client.models()] == ["language", "embedding"]
+
+
+async def _ticket(house: House) -> str:
+    async with house.http() as http:
+        answer = await http.post("/api/ws-ticket")
+        assert answer.status_code == 201
+        return str(answer.json()["ticket"])
+
+
+async def test_a_ticket_opens_one_websocket_once(house: House) -> None:
+    address = house.address.replace("http", "ws") + "/ws?ticket="
+    ticket = await _ticket(house)
+    async with websockets.connect(address + ticket, origin=house.address) as socket:  # type: ignore[arg-type]
+        await socket.send('{"type": "ping"}')
+        assert json.loads(await socket.recv()) == {"type": "pong"}
+    forged = ticket[:-1] + ("0" if ticket[-1] != "0" else "1")
+    for bad in (ticket, forged, "", "a.b.c.d"):
+        with pytest.raises(websockets.InvalidStatus):
+            await websockets.connect(address + bad)
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.connect(address + await _ticket(house), origin="http://evil.example")  # type: ignore[arg-type]
+
+
+async def test_the_websocket_carries_the_same_events(house: House) -> None:
+    house.runs.hold_after = 2
+    async with house.http() as http:
+        run_id = (await post(http))["run"]["id"]
+        headers = {"Authorization": f"Bearer {secret('owner')}"}
+        async with websockets.connect(house.address.replace("http", "ws") + "/ws", additional_headers=headers) as socket:
+            await socket.send(json.dumps({"type": "subscribe", "run_id": run_id, "after": 0}))
+            first = json.loads(await socket.recv())
+            assert first["event"]["kind"] == "sources"
+            house.runs.gate.set()
+            events = [first["event"]]
+            while events[-1]["kind"] != "done":
+                events.append(json.loads(await socket.recv())["event"])
+            for bad in ("[]", "not json", '{"type": "subscribe"}', '{"type":"subscribe","run_id":"x","after":-1}', "[" * 5000):
+                await socket.send(bad)
+                assert json.loads(await socket.recv())["type"] == "error"
+            await socket.send(json.dumps({"type": "subscribe", "run_id": "run_none"}))
+            assert json.loads(await socket.recv())["error"]["code"] == "not_found"
+        assert events == await read_events(http, run_id)
+
+
+async def test_anothers_run_is_not_to_be_followed(house: House) -> None:
+    async with house.http() as http:
+        run_id = (await post(http))["run"]["id"]
+    headers = {"Authorization": f"Bearer {secret('other')}"}
+    async with websockets.connect(house.address.replace("http", "ws") + "/ws", additional_headers=headers) as socket:
+        await socket.send(json.dumps({"type": "subscribe", "run_id": run_id}))
+        assert json.loads(await socket.recv())["error"]["code"] == "not_found"
+
+
+async def test_closing_ends_streams_at_once_and_says_where_to_resume(house: House) -> None:
+    house.runs.hold_after = 1
+    async with house.http() as http:
+        run_id = (await post(http))["run"]["id"]
+        headers = {"Authorization": f"Bearer {secret('owner')}"}
+        async with websockets.connect(house.address.replace("http", "ws") + "/ws", additional_headers=headers) as socket:
+            await socket.send(json.dumps({"type": "subscribe", "run_id": run_id}))
+            await socket.recv()
+            reading = asyncio.create_task(read_events(http, run_id))
+            await eventually(lambda: house.directory.open_streams.get("RunHost") == 2)
+            house.app.state.edge.closing.set()
+            seen = await asyncio.wait_for(reading, 1)
+            assert seen[-1]["kind"] != "done"
+            last: dict[str, Any] = {}
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                while True:
+                    last = json.loads(await asyncio.wait_for(socket.recv(), 1))
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1012
+            assert last["type"] == "closing"
+            assert last["resume"][run_id] >= 2
