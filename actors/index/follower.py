@@ -113,13 +113,12 @@ class Follower:
             try:
                 more = await self._page(source)
                 self._trouble("feed", "")
-            except PerenneError as error:
-                self._trouble("feed", f"the feed can't be read: {error}")
-                more = False
             except Exception as error:
-                log.exception("applying the feed failed")
-                self._trouble("feed", f"applying the feed failed: {error}")
-                more = False
+                if not isinstance(error, PerenneError):
+                    log.exception("applying the feed failed")
+                self._trouble("feed", f"the feed can't be read: {error}")
+                await asyncio.sleep(RETRY_S * random.uniform(0.5, 1.5))
+                more = True
             self.progress_at = time.monotonic()  # a store that is away is not a shard that hangs
             if not more:
                 with contextlib.suppress(TimeoutError):

@@ -1,12 +1,14 @@
 """Where a shard's changes come from."""
 
+import itertools
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 from perenne import names
 from perenne.directory import Directory
 from perenne.messages.search import Feed
-from perenne.store import Store
+
+FEED_S = 10.0  # the longest that one page may take
 
 
 class FeedSource(Protocol):
@@ -22,13 +24,15 @@ class FeedSource(Protocol):
 
 
 class StoreFeed:
-    """The feed of the store, found through a directory."""
+    """The feed of the store, found through a directory. Each page is asked of the next reader, once: the follower asks again."""
 
     def __init__(self, directory: Directory, space: str, readers: int = 1) -> None:
-        self._directory, self._space, self._store = directory, space, Store(directory, readers)
+        self._directory, self._space = directory, space
+        self._readers = itertools.cycle([names.store_reader(n) for n in range(readers)])
 
     async def feed(self, after_seq: int, limit_bytes: int) -> Feed:
-        return await self._store.read("index_feed", space=self._space, after_seq=after_seq, limit_bytes=limit_bytes)
+        arguments = {"space": self._space, "after_seq": after_seq, "limit_bytes": limit_bytes}
+        return await self._directory.call(next(self._readers), "index_feed", timeout_s=FEED_S, **arguments)
 
     def heads(self, after: int) -> AsyncIterator[int]:
         return self._directory.stream(names.STORE_WRITER, "follow_head", silence_s=names.FOLLOW_SILENCE_S, after=after)
