@@ -77,6 +77,27 @@ def _serve_environment(settings: Settings, ports: Ports) -> dict[str, str]:
     }
 
 
+# Ray and Serve at rest. What they do at their defaults several times a second is for clusters of hundreds.
+_QUIET = {
+    "RAY_task_events_report_interval_ms": "10000",
+    "RAY_metrics_report_interval_ms": "30000",
+    "RAY_core_worker_internal_heartbeat_ms": "5000",
+    "RAY_raylet_report_resources_period_milliseconds": "500",
+    "RAY_gcs_pull_resource_loads_period_milliseconds": "5000",
+    "RAY_memory_monitor_refresh_ms": "1000",
+    "RAY_event_stats": "0",
+    "RAY_enable_timeline": "0",
+    "REPORTER_UPDATE_INTERVAL_MS": "15000",
+    "METRICS_RECORD_INTERVAL_S": "30",
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",
+    "RAY_SERVE_HAPROXY_METRICS_REPORT_INTERVAL_S": "30",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ROTATION_MAX_BYTES": str(16 << 20),
+    "RAY_ROTATION_BACKUP_COUNT": "2",
+}
+
+
 def head_environment(settings: Settings, ports: Ports, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The whole environment of the head, and so of every actor and replica."""
     kept = {name: value for name, value in inherited.items() if not name.startswith(("RAY_", "PERENNE_"))}
@@ -86,6 +107,7 @@ def head_environment(settings: Settings, ports: Ports, inherited: Mapping[str, s
         **client_environment(settings),
         **control,
         **_serve_environment(settings, ports),
+        **_QUIET,
         **({"PERENNE_CHAOS": "1"} if settings.chaos else {}),
         "PERENNE_PORT": str(settings.port),
         "PERENNE_PORT_BASE": str(ports.first),
@@ -95,9 +117,6 @@ def head_environment(settings: Settings, ports: Ports, inherited: Mapping[str, s
         "RAY_health_check_failure_threshold": "6",
         "RAY_health_check_initial_delay_ms": "0",
         "RAY_memory_usage_threshold": MEMORY_KILL_SHARE,
-        "RAY_DEDUP_LOGS": "0",
-        "RAY_ROTATION_MAX_BYTES": str(16 << 20),
-        "RAY_ROTATION_BACKUP_COUNT": "2",
         "DASHBOARD_METRIC_PORT": str(ports["dashboard_metrics"]),
         "AUTOSCALER_METRIC_PORT": str(ports["autoscaler_metrics"]),
         "SPT_NOENV": "1",  # a process that changes its title keeps its environment, where the mark is

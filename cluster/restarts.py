@@ -46,7 +46,7 @@ class Patience:
     row, or work waiting with no progress for `progress_s`, end its life."""
 
     birth_s: float = 90.0
-    silent: int = 4
+    silent: int = 3
     progress_s: float = 60.0
 
 
