@@ -1,0 +1,99 @@
+"""The models as Serve applications: "language" and "embedding", deployed by import string."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from ray import serve as ray_serve
+
+from actors.models.replicas import EmbeddingReplica, LanguageReplica
+from perenne.messages.health import Health
+from perenne.messages.models import Embeddings, EmbedRequest, GenerateChunk, GenerateRequest, ModelState
+from perenne.settings import Settings
+
+_OPTIONS: dict[str, Any] = {
+    "num_replicas": 1,
+    "max_ongoing_requests": 256,  # the bound is the model's own line, which says Busy with a time
+    "ray_actor_options": {"num_cpus": 0},
+    "graceful_shutdown_timeout_s": 2.0,
+    "graceful_shutdown_wait_loop_s": 0.1,
+    "health_check_period_s": 1.0,
+    "health_check_timeout_s": 3.0,
+}
+
+
+def _settings(args: dict[str, Any]) -> Settings:
+    return Settings.model_validate(args["settings"])
+
+
+class _Language:
+    """A replica of "language"; see `LanguageReplica`, whose methods these are."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        logging.getLogger("actors").setLevel(logging.INFO)
+        self._replica = LanguageReplica(Settings.model_validate(settings))
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk, None]:
+        chunks = self._replica.stream(request)
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            await chunks.aclose()
+
+    async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
+        return await self._replica.count_tokens(texts)
+
+    async def warm(self) -> None:
+        await self._replica.warm()
+
+    async def state(self) -> ModelState:
+        return await self._replica.state()
+
+    async def health(self) -> Health:
+        return await self._replica.health()
+
+    async def check_health(self) -> None:
+        await self._replica.check_health()
+
+    async def __del__(self) -> None:
+        await asyncio.to_thread(self._replica.close)
+
+
+class _Embedding:
+    """A replica of "embedding"; see `EmbeddingReplica`, whose methods these are."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        logging.getLogger("actors").setLevel(logging.INFO)
+        self._replica = EmbeddingReplica(Settings.model_validate(settings))
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        return await self._replica.embed(request)
+
+    async def warm(self) -> None:
+        await self._replica.warm()
+
+    async def state(self) -> ModelState:
+        return await self._replica.state()
+
+    async def health(self) -> Health:
+        return await self._replica.health()
+
+    async def check_health(self) -> None:
+        await self._replica.check_health()
+
+    async def __del__(self) -> None:
+        await asyncio.to_thread(self._replica.close)
+
+
+def language(args: dict[str, Any]) -> Any:
+    """The application "language". `args`: {"settings": Settings.model_dump()}."""
+    settings = _settings(args)
+    return ray_serve.deployment(name="Language", **_OPTIONS)(_Language).bind(settings.model_dump())
+
+
+def embedding(args: dict[str, Any]) -> Any:
+    """The application "embedding". `args`: {"settings": Settings.model_dump()}."""
+    settings = _settings(args)
+    return ray_serve.deployment(name="Embedding", **_OPTIONS)(_Embedding).bind(settings.model_dump())

@@ -1,0 +1,150 @@
+"""One thread that does an engine's blocking work, with a bounded line before it."""
+
+import asyncio
+import itertools
+import queue
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Generic, TypeVar
+
+from actors.models.protocols import SIGN_OF_LIFE_S
+from perenne.errors import Busy, EngineFailed, PerenneError
+
+T = TypeVar("T")
+_FIRST_GUESS_S = 2.0  # a job's length until one was measured
+_RETRY_S = (0.2, 120.0)  # bounds of what a full line advises
+_CLOSE_S = 30.0  # how long close() waits for the work in hand
+
+
+class Job(Generic[T]):
+    """Work in the thread: it hands `emit`ted items to its reader, and stops soon after `cancelled` is set."""
+
+    def __init__(self, work: Callable[["Job[T]"], None], loop: asyncio.AbstractEventLoop) -> None:
+        self._work, self._loop = work, loop
+        self._items: asyncio.Queue[tuple[bool, Any]] = asyncio.Queue()
+        self.cancelled = threading.Event()
+        self.moved_at = time.monotonic()
+
+    def emit(self, item: T) -> None:
+        self.moved()
+        self._post(False, item)
+
+    def moved(self) -> None:
+        """A piece of the work was done."""
+        self.moved_at = time.monotonic()
+
+    def run(self, engine: str) -> None:
+        """In the thread; never raises."""
+        error: BaseException | None = None
+        try:
+            if not self.cancelled.is_set():
+                self._work(self)
+        except PerenneError as raised:
+            error = raised
+        except BaseException as raised:  # whatever a binding raises: the thread goes on
+            error = EngineFailed(engine, f"{type(raised).__name__}: {raised}")
+        self._post(True, error)
+
+    def _post(self, ended: bool, item: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._items.put_nowait, (ended, item))
+        except RuntimeError:  # the reader's loop is closed: nobody waits
+            self.cancelled.set()
+
+    async def items(self) -> AsyncGenerator[T | None, None]:
+        """What was emitted; None where nothing came for SIGN_OF_LIFE_S. Leaving sets `cancelled`."""
+        try:
+            while True:
+                try:
+                    ended, item = await asyncio.wait_for(self._items.get(), SIGN_OF_LIFE_S)
+                except TimeoutError:
+                    yield None
+                    continue
+                if not ended:
+                    yield item
+                    continue
+                if item is not None:
+                    raise item
+                return
+        finally:
+            self.cancelled.set()
+
+
+class InferenceThread:
+    """`queue_max` jobs may wait beside the one in hand. Lower `priority` goes first."""
+
+    def __init__(self, engine: str, queue_max: int) -> None:
+        self._engine, self._queue_max = engine, queue_max
+        self._line: queue.PriorityQueue[tuple[int, int, Job[Any] | None]] = queue.PriorityQueue()
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._places: list[Job[Any]] = []  # who takes a place in the line
+        self._in_hand: Job[Any] | None = None
+        self._job_s = _FIRST_GUESS_S
+        self._ended_at = time.monotonic()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"inference-{engine}", daemon=True)
+        self._thread.start()
+
+    @property
+    def queue(self) -> int:
+        """Jobs waiting or in hand."""
+        return self._waiting + (self._in_hand is not None)
+
+    @property
+    def _waiting(self) -> int:
+        return sum(not job.cancelled.is_set() for job in tuple(self._places))  # who left takes no place
+
+    @property
+    def progress_age_s(self) -> float:
+        """Since the work in hand last moved; 0 when nothing is in hand."""
+        job = self._in_hand
+        return 0.0 if job is None else time.monotonic() - job.moved_at
+
+    @property
+    def idle_s(self) -> float:
+        return 0.0 if self.queue else time.monotonic() - self._ended_at
+
+    def submit(self, work: Callable[[Job[T]], None], *, priority: int = 0, admitted: bool = False) -> Job[T]:
+        """Put work in the line. Busy when it is full. `admitted`: a further
+        piece of work that was let in, never refused."""
+        job: Job[T] = Job(work, asyncio.get_running_loop())
+        with self._lock:
+            if self._closed:
+                raise EngineFailed(self._engine, "it is being closed")
+            waiting = self._waiting
+            if not admitted and waiting >= self._queue_max + (self._in_hand is None):
+                wait_s = min(_RETRY_S[1], max(_RETRY_S[0], self._job_s * (waiting + 1)))
+                raise Busy(f"the model's line ({waiting} wait)", round(wait_s, 1))
+            self._places.append(job)
+            self._line.put((priority, next(self._numbers), job))
+        return job
+
+    def _run(self) -> None:
+        while True:
+            _, _, job = self._line.get()
+            if job is None:
+                return
+            started = time.monotonic()
+            skipped = job.cancelled.is_set()
+            job.moved()
+            with self._lock:
+                if job in self._places:
+                    self._places.remove(job)
+                self._in_hand = job
+            job.run(self._engine)
+            with self._lock:
+                self._in_hand = None
+                self._ended_at = time.monotonic()
+                if not skipped:
+                    self._job_s += 0.3 * (self._ended_at - started - self._job_s)
+
+    def close(self) -> None:
+        """Stop what is in hand, refuse what comes, end the thread."""
+        with self._lock:
+            self._closed = True
+            if self._in_hand is not None:
+                self._in_hand.cancelled.set()
+            self._line.put((1 << 30, next(self._numbers), None))
+        self._thread.join(_CLOSE_S)

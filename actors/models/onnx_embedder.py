@@ -1,0 +1,146 @@
+"""Embeddings by ONNX Runtime: graphs that take strings (their tokenizer is an operator), and graphs that take token ids."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.models.inference_thread import InferenceThread, Job
+from actors.models.protocols import EngineFigures
+from actors.models.speed import Speed
+from perenne.errors import EngineFailed, TooLarge
+from perenne.messages.models import Embeddings, EmbedRequest
+from perenne.settings import ModelSettings
+
+ENGINE = "onnx"
+BATCH_TEXTS = 32  # texts of one run of the graph
+BATCH_CHARS = 16_000  # and their characters, padding counted
+TEXTS_MAX = 2_048  # texts of one request
+TEXT_CHARS_MAX = 20_000  # of a text: what is beyond is not read
+_TOKENS_MAX = 256  # all-MiniLM-L6-v2's own sequence length
+_CHARS_A_TOKEN = 4.0  # a rough figure for graphs that hide their tokens
+_QUERY, _PASSAGE = 0, 1  # a query goes before passages that wait
+
+Rows = npt.NDArray[np.float32]
+
+
+class OnnxEmbedder:
+    """See `Embedder`. `files`: the graph first, its tokenizer.json second where `layout` is tokens. Blocks while it loads."""
+
+    def __init__(
+        self, space: str, dimension: int, layout: Literal["sentences", "tokens"], files: Sequence[Path], settings: ModelSettings
+    ) -> None:
+        import onnxruntime
+
+        self.space, self.dimension = space, dimension
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = (
+            settings.threads or 1
+        )  # a second thread gained nothing on short texts beside a busy model
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False  # else the largest batch ever seen stays in memory
+        try:
+            if layout == "sentences":
+                from onnxruntime_extensions import get_library_path
+
+                options.register_custom_ops_library(get_library_path())
+            self._session: Any = onnxruntime.InferenceSession(str(files[0]), options, providers=["CPUExecutionProvider"])
+            self._tokenizer: Any = None if layout == "sentences" else _tokenizer(files[1])
+        except Exception as error:
+            raise EngineFailed(ENGINE, f"{files[0].name} could not be loaded: {error}") from error
+        self._thread = InferenceThread(ENGINE, settings.queue)
+        self._speed = Speed(units_min=16)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `Embedder.embed`."""
+        if len(request.texts) > TEXTS_MAX:
+            raise TooLarge("the list of texts", len(request.texts), TEXTS_MAX)
+        texts = [_cleaned(text) for text in request.texts]
+        rows = np.zeros((len(texts), self.dimension), dtype="<f4")
+        tokens = 0
+        priority = _QUERY if request.kind == "query" else _PASSAGE
+        for number, batch in enumerate(batches([len(text) for text in texts])):
+            job: Job[tuple[Rows, int]] = self._thread.submit(
+                lambda job, batch=batch: job.emit(self._run([texts[n] for n in batch])),
+                priority=priority,
+                admitted=number > 0,
+            )
+            async for answer in job.items():
+                if answer is not None:
+                    rows[list(batch)] = answer[0]
+                    tokens += answer[1]
+            await asyncio.sleep(0)
+        return Embeddings(space=self.space, dimension=self.dimension, count=len(texts), data=rows.tobytes(), tokens=tokens)
+
+    def _run(self, texts: list[str]) -> tuple[Rows, int]:
+        """In the inference thread: unit vectors of one batch, and its tokens."""
+        began = time.monotonic()
+        if self._tokenizer is None:
+            rows = self._session.run(["outputs"], {"inputs": np.array(texts, dtype=object)})[0]
+            tokens = int(sum(len(text) for text in texts) / _CHARS_A_TOKEN) + len(texts)
+        else:
+            rows, tokens = self._run_tokens(texts)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        if not np.isfinite(lengths).all():
+            raise EngineFailed(ENGINE, "the graph returned numbers that are not finite")
+        self._speed.add(tokens, time.monotonic() - began)
+        return (rows / np.maximum(lengths, 1e-12)).astype("<f4"), tokens
+
+    def _run_tokens(self, texts: list[str]) -> tuple[Rows, int]:
+        coded = self._tokenizer.encode_batch(texts)
+        ids = np.array([code.ids for code in coded], dtype=np.int64)
+        mask = np.array([code.attention_mask for code in coded], dtype=np.int64)
+        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        wanted = {given.name for given in self._session.get_inputs()}
+        hidden = self._session.run(None, {name: feed for name, feed in feeds.items() if name in wanted})[0]
+        if hidden.ndim == 2:  # the graph pools by itself
+            return hidden, int(mask.sum())
+        weights = mask[:, :, None].astype(np.float32)
+        return (hidden * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9), int(mask.sum())
+
+    def figures(self) -> EngineFigures:
+        thread = self._thread
+        return EngineFigures(
+            queue=thread.queue,
+            progress_age_s=thread.progress_age_s,
+            idle_s=thread.idle_s,
+            prompt_tokens_per_s=self._speed.per_s,
+        )
+
+    def close(self) -> None:
+        """See `Embedder.close`."""
+        self._thread.close()
+        self._session = None
+
+
+def _tokenizer(path: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.enable_truncation(_TOKENS_MAX)
+    tokenizer.enable_padding()
+    return tokenizer
+
+
+def _cleaned(text: str) -> str:
+    """What the graph can take: lone surrogates have no UTF-8, a NUL would end the string."""
+    return text[:TEXT_CHARS_MAX].encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
+
+
+def batches(lengths: Sequence[int]) -> list[tuple[int, ...]]:
+    """Places of the texts, like lengths together, in batches of at most BATCH_TEXTS and BATCH_CHARS once padded to the longest."""
+    found: list[tuple[int, ...]] = []
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) >= BATCH_TEXTS or (len(batch) + 1) * lengths[place] > BATCH_CHARS):
+            found.append(tuple(batch))
+            batch = []
+        batch.append(place)
+    if batch:
+        found.append(tuple(batch))
+    return found
