@@ -261,6 +261,8 @@ class WriterCore:
         except _Fenced:
             self._fenced = True
             error = Unavailable(names.STORE_WRITER, 1.0, "another writer took over")
+        except PerenneError as failure:
+            error = failure
         except Exception as failure:
             log.exception("a transaction failed in a way that was not foreseen")
             self._drop_connection()
@@ -358,7 +360,7 @@ class WriterCore:
             raise _Fenced
         work = Work(conn, self._counters, self._clock.now(), secrets.token_hex)
         first: dict[str, tuple[bytes, Any, int]] = {}  # of this transaction: body, answer, seq
-        known = {} if self._mutants.no_dedup else remembered.find(conn, [item.command.command_id for item in items])
+        known = {} if self._mutants.no_dedup else self._known(conn, items)
         rows: list[tuple[Any, ...]] = []
         outcomes: list[Outcome] = []
         for item in items:
@@ -386,6 +388,10 @@ class WriterCore:
         if rows:
             remembered.remember(conn, rows)
         return outcomes
+
+    def _known(self, conn: Connection, items: list[_Item]) -> dict[str, Any]:
+        ids = [item.command.command_id for item in items if item.refused is None]
+        return remembered.find(conn, ids) if ids else {}
 
     def _one(self, work: Work, item: _Item) -> Any:
         """One command, alone in its savepoint: its value or its error. Raises what took the whole transaction."""

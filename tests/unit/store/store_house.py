@@ -1,0 +1,93 @@
+"""A store over a folder of a test's own, and short ways to say what is done to it."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actors.store.mutants import Mutants
+from actors.store.reader import ReaderCore
+from actors.store.writer import WriterCore
+from perenne.clock import ManualClock
+from perenne.messages import commands as c
+
+SPACE = "space"
+
+
+def unit(*numbers: float) -> bytes:
+    vector = np.array(numbers, dtype="<f4")
+    return (vector / np.linalg.norm(vector)).tobytes()
+
+
+class StoreHouse:
+    """A writer and a reader over `home`; times come from `clock`."""
+
+    def __init__(self, home: Path, mutants: Mutants | None = None, **settings: Any) -> None:
+        self.url = f"sqlite:///{home / 'store' / 'perenne.db'}"
+        self.path = home / "store" / "perenne.db"
+        self.clock = ManualClock()
+        self._numbers = itertools.count(1)
+        self.writer = WriterCore(self.url, clock=self.clock, mutants=mutants, **settings)
+        self.writer.open()
+        self._reader: ReaderCore | None = None
+
+    def close(self) -> None:
+        self.writer.close()
+        if self._reader is not None:
+            self._reader.close()
+
+    @property
+    def reader(self) -> ReaderCore:
+        if self._reader is None:
+            self._reader = ReaderCore(self.url, threads=1)
+            self._reader.open()
+        return self._reader
+
+    def send(self, *commands: c.Command) -> tuple[c.Outcome, ...]:
+        return self.writer.submit(commands).result(20)
+
+    def do(self, kind: type[c.Command], user_id: str = "ana", command_id: str | None = None, **fields: Any) -> Any:
+        """One command; its value, or its error raised."""
+        id = command_id or f"cmd-{next(self._numbers)}"
+        (outcome,) = self.send(kind(command_id=id, user_id=user_id, **fields))
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.value
+
+    def system(self, kind: type[c.Command], **fields: Any) -> Any:
+        return self.do(kind, user_id=c.SYSTEM_USER, **fields)
+
+    def ask(self, question: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.reader.ask(question, *args, **kwargs)
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Straight from the file."""
+        return self.ask(lambda conn: [tuple(row) for row in conn.exec_driver_sql(sql, values)])
+
+    # What most tests begin with
+
+    def people(self) -> "StoreHouse":
+        for name in ("ana", "bob"):
+            self.system(c.CreateUser, new_user_id=name, name=name)
+            self.do(c.CreateProject, user_id=name, project_id=f"{name}-home", name="home")
+        return self
+
+    def lines(self, user_id: str = "ana", project_id: str | None = None, job_id: str | None = None) -> Any:
+        """A leased job that stores documents."""
+        id = job_id or f"job-{next(self._numbers)}"
+        project = project_id or f"{user_id}-home"
+        self.do(c.AddJsonLines, user_id=user_id, job_id=id, project_id=project, blob_hash="b", size_bytes=1)
+        return next(job for job in self.system(c.LeaseJobs, worker="w", limit=100, lease_s=30) if job.id == id)
+
+    def store(self, job: Any, *documents: c.IndexedDocument, **fields: Any) -> Any:
+        given = {"lease_s": 30, "project_id": job.project_id, "space": SPACE} | fields
+        return self.system(c.StoreDocuments, job_id=job.id, lease_token=job.lease_token, documents=documents, **given)
+
+
+def passage(id: str, text: str, vector: bytes = b"", **fields: Any) -> c.IndexedDocument:
+    """A document of one passage."""
+    language = fields.pop("language", None)
+    chunk = c.NewChunk(ordinal=0, text=text, start=0, end=len(text), language=language)
+    given = {"external_id": id, "title": f"title of {id}"} | fields
+    return c.IndexedDocument(document_id=f"doc-{id}", text=text, chunks=(chunk,), vectors=vector, **given)
