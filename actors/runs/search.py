@@ -27,11 +27,15 @@ GAP_S = 0.3  # a shard may take this long to see what was just written
 
 
 @dataclass(frozen=True, slots=True)
-class Searched:
-    """A search's answer and the question's vector (empty when there was no embedder)."""
+class Candidates:
+    """What the fusion chooses from. `passages`: each chunk's stems; a half is None where its search is away."""
 
-    response: SearchResponse
-    vector: bytes
+    question: Question
+    lexical: Half | None
+    dense: Half | None
+    chunks: list[Chunk]
+    passages: dict[int, frozenset[str]]
+    degraded: str | None
 
 
 def shard_query(vector: bytes, k: int, request: SearchRequest, projects: tuple[str, ...], head: int) -> ShardQuery:
@@ -57,15 +61,25 @@ class Searcher:
     async def search(self, request: SearchRequest) -> SearchResponse:
         """Passages, best first, at most `k`. Raises NotFound for a project that is not the user's, InvalidRequest, and
         Unavailable only when both halves are away."""
+        began = time.monotonic()
+        found = await self.candidates(request)
+        fused = fuse(found.question, found.chunks, found.passages, found.lexical, found.dense)
+        return SearchResponse(
+            hits=tuple(hit_of(chunk, score) for chunk, score in fused[: request.k]),
+            parts=tuple(name for name, half in (("lexical", found.lexical), ("dense", found.dense)) if half is not None),
+            degraded=found.degraded,
+            took_ms=(time.monotonic() - began) * 1000.0,
+        )
+
+    async def candidates(self, request: SearchRequest) -> Candidates:
+        """What both halves offer; see `search` for what is raised."""
         if not request.query.strip():
             raise InvalidRequest("the query is empty", "query")
         if len(request.query) > names.QUERY_CHARS_MAX:
             raise InvalidRequest(f"the query has {len(request.query)} characters; {names.QUERY_CHARS_MAX} are allowed", "query")
         if not 1 <= request.k <= names.SEARCH_K_MAX:
             raise InvalidRequest(f"k is {request.k}; expected 1 to {names.SEARCH_K_MAX}", "k")
-        began = time.monotonic()
-        pool = POOL_FILTERED if request.filters.external_ids else max(POOL, 2 * request.k)
-        pool = min(pool, names.SEARCH_K_MAX)
+        pool = POOL_FILTERED if request.filters.external_ids else min(names.SEARCH_K_MAX, max(POOL, 2 * request.k))
         lexical, dense = await asyncio.gather(self._lexical(request, pool), self._dense(request, pool), return_exceptions=True)
         for half in (lexical, dense):
             if isinstance(half, BaseException) and not isinstance(half, PerenneError):
@@ -74,29 +88,23 @@ class Searcher:
             raise lexical
         words = Half(dict(zip(lexical.ids, lexical.scores, strict=True))) if isinstance(lexical, LexicalHits) else None
         meaning = Half(dense) if isinstance(dense, dict) else None
-        hits = await self._fused(request, words, meaning)
         missing = [
             f"{name}: {half}" for name, half in (("words", lexical), ("meaning", dense)) if isinstance(half, PerenneError)
         ]
-        return SearchResponse(
-            hits=hits,
-            parts=tuple(name for name, half in (("lexical", words), ("dense", meaning)) if half is not None),
-            degraded="searched without " + "; without ".join(missing) if missing else None,
-            took_ms=(time.monotonic() - began) * 1000.0,
-        )
-
-    async def _fused(self, request: SearchRequest, words: Half | None, meaning: Half | None) -> tuple[Hit, ...]:
-        ids = tuple(dict.fromkeys([*(words.scores if words else ()), *(meaning.scores if meaning else ())]))
-        if not ids:
-            return ()
-        found: Passages = await self._store.read("chunks", user_id=request.user_id, chunk_ids=ids)
-        chunks = [chunk for chunk in found.chunks if passes(chunk, request.filters)]
+        degraded = "searched without " + "; without ".join(missing) if missing else None
         question = Question(language_of(request.query), frozenset(stems(request.query)))
+        chunks = await self._chunks(request, words, meaning)
         passages = {
             chunk.id: frozenset(stems(f"{chunk.title} {' '.join(chunk.heading_path)} {chunk.text}")) for chunk in chunks
         }
-        fused = fuse(question, chunks, passages, words, meaning)
-        return tuple(hit_of(chunk, score) for chunk, score in fused[: request.k])
+        return Candidates(question, words, meaning, chunks, passages, degraded)
+
+    async def _chunks(self, request: SearchRequest, words: Half | None, meaning: Half | None) -> list[Chunk]:
+        ids = tuple(dict.fromkeys([*(words.scores if words else ()), *(meaning.scores if meaning else ())]))
+        if not ids:
+            return []
+        found: Passages = await self._store.read("chunks", user_id=request.user_id, chunk_ids=ids)
+        return [chunk for chunk in found.chunks if passes(chunk, request.filters)]
 
     async def _lexical(self, request: SearchRequest, pool: int) -> LexicalHits:
         return await self._store.read(
