@@ -186,10 +186,10 @@ async def test_errors_come_in_the_form_that_the_package_knows(house: House, clie
 async def test_a_model_that_dies_in_mid_stream_ends_it_with_an_error(house: House, client: openai.AsyncOpenAI) -> None:
     house.language.reply, house.language.token_s = "word " * 500, 0.01
     stream = await client.chat.completions.create(model="tiny-language", messages=ASKED, stream=True)
+    await anext(aiter(stream))
+    house.directory.kill("language")
     with pytest.raises(openai.APIError, match="unavailable"):
-        async for chunk in stream:
-            if chunk.choices[0].delta.content:
-                house.directory.kill("language")
+        [chunk async for chunk in stream]
 
 
 async def test_the_synchronous_client_works_too(house: House) -> None:
