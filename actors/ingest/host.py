@@ -199,7 +199,9 @@ class Host:
             finally:
                 for task in (working, lost, keeping):
                     task.cancel()
-                await asyncio.gather(working, lost, keeping, return_exceptions=True)
+                ends = await asyncio.gather(working, lost, keeping, return_exceptions=True)
+            if isinstance(ends[0], PerenneError) and not isinstance(ends[0], LeaseLost):
+                log.warning("the end of job %s could not be written, its lease will run out: %s", job.id, ends[0])
             if holding.lost.is_set():
                 self.ended["lost"] += 1
                 kept_result(self._shop, job.id).unlink(missing_ok=True)
@@ -241,7 +243,7 @@ class Host:
         job_id = holding.job.id
         match error:
             case Refused():
-                await self._end(holding, "refused", str(error))
+                await self._end(holding, "refused", str(error), error.result)
             case EmbedderAway():
                 await holding.release(error.delay_s, str(error))
             case NotFound():

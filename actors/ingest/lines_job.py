@@ -44,5 +44,5 @@ async def index_lines(shop: Workshop, holding: Holding, path: Path) -> dict[str,
     place = reader.place
     if place.added == 0:
         why = f"; line {place.errors[0]['line']}: {place.errors[0]['error']}" if place.errors else ""
-        raise Refused(f"none of its {place.line:,} lines holds a document{why}")
+        raise Refused(f"none of its {place.line:,} lines holds a document{why}", place.result())
     return place.result()

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 BlockKind = Literal["paragraph", "heading", "lines"]  # `lines`: table rows, list items, code: each line stands alone
 
@@ -12,7 +12,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Refused(Exception):
-    """The file itself can't be read; the message is a sentence for its owner."""
+    """The file itself can't be read; the message is a sentence for its owner, `result` what is known of it nonetheless."""
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result or {}
 
 
 def clean(text: str) -> str:

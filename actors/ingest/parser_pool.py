@@ -110,6 +110,8 @@ class ParserPool:
         with (self._work / "parser.log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # what lies in its folder is no module
+                "-s",
                 "-m",
                 "actors.ingest.child",
                 str(os.getpid()),

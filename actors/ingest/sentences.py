@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 _END = re.compile(r"""[.!?…]+["'»”’)\]]*\s+|[。！？]+["'»”’)\]」』]*\s*|\n[ \t]*\n\s*""")
 _LAST_WORD = re.compile(r"(\w[\w.]*)\.[\"'»”’)\]]*\s+$")
+_NUMBERING = re.compile(r"\s*\(?(?:\d+[.\d]*|[IVXLC]+\.|[a-zA-Z]\.)\)?\s*")
 _LAST_WORD_CHARS = 24  # how far back the word before a stop is looked for
 
 # Words that end in a stop without ending a sentence.
@@ -36,6 +37,8 @@ def sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         stop = match.end()
         if stop >= end:
             break
+        if _NUMBERING.fullmatch(text, begin, stop):
+            continue  # "1.4.7." belongs to the title that follows
         if match.group().startswith("\n") or match.group()[0] in "。！？" or _ends(text, stop, text[stop]):
             yield begin, stop
             begin = stop

@@ -121,9 +121,9 @@ def _merge(drafts: list[_Draft], target: int, limit: int) -> list[_Draft]:
         last = merged[-1] if merged else None
         if last is not None and (last.end - last.start < tiny or draft.end - draft.start < tiny):
             size = draft.end - last.start
-            if size <= (limit if last.path == draft.path else target) and not draft.only_headings:
+            if size <= (limit if last.path == draft.path else target) and (last.only_headings or not draft.only_headings):
                 last.end, last.path = draft.end, _common(last.path, draft.path)
-                last.only_headings = False
+                last.only_headings = last.only_headings and draft.only_headings
                 continue
         merged.append(draft)
     return merged

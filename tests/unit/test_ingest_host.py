@@ -229,6 +229,7 @@ async def test_lines_without_one_document_are_refused(tmp_path: Path) -> None:
         job = await home.ended(await home.add_lines(b"a\nb\n"))
         assert job.state == "refused"
         assert "none of its 2 lines" in str(job.reason)
+        assert job.result["skipped"] == 2
 
 
 async def test_health_tells_of_work_and_of_progress(tmp_path: Path) -> None:

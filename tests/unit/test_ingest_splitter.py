@@ -65,6 +65,11 @@ def test_sentences_end_where_a_reader_ends_them() -> None:
         "J. R. Tolkien wrote it.",
         "3.5 is not two.",
     ]
+    listed = "1.4.7. Editor por defecto. 2. Otra cosa."
+    assert [listed[a:b].strip() for a, b in sentences(listed, 0, len(listed))] == [
+        "1.4.7. Editor por defecto.",
+        "2. Otra cosa.",
+    ]
 
 
 def test_no_sentence_is_cut_that_fits() -> None:

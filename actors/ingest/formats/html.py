@@ -101,7 +101,7 @@ class _Reader:
             self._flush()
             cells, self._cells = self._cells, None
             if any(cells):
-                self._rows.append(" | ".join(cells))
+                self._rows.append(" | ".join(cell for cell in cells if cell))
         elif tag == "li" and self._cells is None and not self._depth_pre:
             self._words.clear()
             if text:
