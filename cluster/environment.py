@@ -108,7 +108,7 @@ def head_environment(settings: Settings, ports: Ports, inherited: Mapping[str, s
         **control,
         **_serve_environment(settings, ports),
         **_QUIET,
-        **({"PERENNE_CHAOS": "1"} if settings.chaos else {}),
+        **({"PERENNE_CHAOS": "1", "PERENNE_MUTANT": inherited.get("PERENNE_MUTANT", "")} if settings.chaos else {}),
         "PERENNE_PORT": str(settings.port),
         "PERENNE_PORT_BASE": str(ports.first),
         "RAY_START_HOOK": "cluster.trim.without_spare_processes",
@@ -143,7 +143,7 @@ def head_arguments(settings: Settings, ports: Ports) -> list[str]:
         "--max-worker-port": last,
         "--num-cpus": 2,  # how many workers Ray keeps warm; ours ask for none
         "--object-store-memory": OBJECT_STORE_BYTES,
-        "--temp-dir": settings.ray_dir,
+        "--temp-dir": f"{settings.ray_dir}/r",  # Ray opens its folder to everybody (0777): it gets one inside ours, which is closed
         "--labels": f"pc={settings.pc}",
         "--include-dashboard": "true",
         "--include-log-monitor": "false",

@@ -1,0 +1,43 @@
+"""Answers under fire: a run is followed to its end, and what was shown must be what is kept."""
+
+from dataclasses import dataclass, field
+
+from perenne.api import Perenne
+from perenne.messages.records import RunEvent, RunOptions
+
+LONG = RunOptions(grounded=False, max_tokens=160, seed=7, temperature=0.0)  # long enough to be struck in its middle
+QUESTION = "Write a long story about a lighthouse keeper and the sea."
+
+
+@dataclass
+class Shown:
+    """What a reader saw: the text since the last `restarted`, and every sequence number."""
+
+    text: str = ""
+    seqs: list[int] = field(default_factory=list)
+    restarts: int = 0
+    end: RunEvent | None = None
+
+    def see(self, event: RunEvent) -> None:
+        self.seqs.append(event.seq)
+        if event.kind == "delta":
+            self.text += event.data["text"]
+        elif event.kind == "restarted":
+            self.text, self.restarts = "", self.restarts + 1
+        elif event.kind in ("done", "error"):
+            self.end = event
+
+
+async def kept_text(api: Perenne, conversation_id: str, message_id: str) -> str:
+    """The answer as the conversation holds it."""
+    page = await api.messages(conversation_id)
+    return next(message.text for message in page.items if message.id == message_id)
+
+
+async def assert_whole(api: Perenne, shown: Shown, conversation_id: str, message_id: str) -> None:
+    """The reader saw each event once and in order, the run ended well, and what was shown is what is kept."""
+    assert shown.end is not None, "the answer broke off without a word"
+    assert shown.end.kind == "done", shown.end.data
+    assert shown.seqs == list(range(1, len(shown.seqs) + 1))
+    assert shown.text.strip()
+    assert await kept_text(api, conversation_id, message_id) == shown.text == shown.end.data["text"]

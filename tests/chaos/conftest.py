@@ -1,0 +1,62 @@
+"""One instance for the disasters, rounds, and the record of them. Each disaster leaves the instance healed."""
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+import perenne
+from perenne.api import Perenne
+from tests.chaos.recorder import Recorder
+from tests.live.running import RunningInstance
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "round_number" in metafunc.fixturenames:
+        rounds = int(os.environ.get("PERENNE_CHAOS_ROUNDS", "1"))
+        metafunc.parametrize("round_number", range(1, rounds + 1))
+
+
+@pytest.fixture(scope="session")
+def recorder() -> Iterator[Recorder]:
+    held = Recorder()
+    yield held
+    held.write()
+
+
+@pytest.fixture(scope="session")
+def house() -> Iterator[RunningInstance]:
+    running = RunningInstance()
+    try:
+        yield running.start()
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def instance(house: RunningInstance) -> Iterator[RunningInstance]:
+    """The house, ready before the disaster, and healed after it."""
+    house.await_ready()
+    yield house
+    house.await_ready()
+
+
+@pytest.fixture
+async def api(instance: RunningInstance) -> AsyncIterator[Perenne]:
+    async with perenne.connect(instance.address, key=instance.key) as client:
+        yield client
+
+
+@pytest.fixture
+def kill(instance: RunningInstance) -> Callable[[str], float]:
+    """Kill the child of that name with SIGKILL; the moment it happened."""
+
+    def strike(name: str) -> float:
+        pid = instance.child(name).pid
+        assert pid > 0, f"{name} has no process"
+        os.kill(pid, signal.SIGKILL)
+        return time.monotonic()
+
+    return strike
