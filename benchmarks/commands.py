@@ -1,4 +1,4 @@
-"""Durable commands beside raw SQLite (WAL, synchronous=FULL) writing the same rows: `python benchmarks/commands.py`.
+"""Durable commands beside raw SQLite (WAL, synchronous=FULL) writing the same rows: `python -m benchmarks.commands`.
 
 The raw side is a loop over one connection with everything prepared: the same tables and indexes, the same rows (those of the command
 id and of the feed too), one transaction a command. Ours is measured alone (one caller, each waiting for its answer) and with as many
@@ -14,13 +14,15 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from actors.store.database import connect_sqlite
 from actors.store.writer import WriterCore
+from benchmarks.report import Figure, publish
+from perenne import names
+from perenne.client import RayDirectory
 from perenne.messages.commands import (
     AppendRunEvents,
     Command,
@@ -32,6 +34,7 @@ from perenne.messages.commands import (
     StartAttempt,
 )
 from perenne.settings import load_settings
+from perenne.store import Store
 
 ROWS = 50
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL")
@@ -105,7 +108,9 @@ class Raw:
         self.seq = self.connection.execute("SELECT max(seq) FROM changes").fetchone()[0]
         self.events = dict.fromkeys(range(64), 0)
         self.result = json.dumps(["Conversation", {"id": "c" * 36, "user_id": "owner", "project_id": None, "title": "A title"}])
-        self.run = json.dumps(["Run", {"id": "r" * 36, "options": {"k": 0}, "events": 50, "created_at": 1e9, "more": "x" * 300}])
+        self.run = json.dumps(
+            ["Run", {"id": "r" * 36, "options": {"k": 0}, "events": 50, "created_at": 1e9, "more": "x" * 300}]
+        )
 
     def _command(self, result: str) -> None:
         self.connection.execute(
@@ -173,115 +178,111 @@ def core_together(core: WriterCore, make: Callable[[int], Command], callers: int
     return asyncio.run(everybody())
 
 
-def actor_rates(home: Path, seconds: float) -> Iterator[tuple[str, Callable[[int], Command], float]]:
-    """(name, command, calls a second) through a StoreWriter in a Ray of its own."""
-    import ray
+class ActorSide:
+    """A StoreWriter in a Ray of its own, called through the same directory as by everybody."""
 
-    from actors.store.actor import StoreWriter
-    from perenne import names
-    from perenne.client import RayDirectory
+    def __init__(self, home: Path) -> None:
+        import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    temp = tempfile.mkdtemp(prefix="rst", dir="/tmp")
-    root = str(Path(__file__).resolve().parent.parent)
-    os.environ["PYTHONPATH"] = root
-    anyray: Any = ray
-    anyray.init(address="local", namespace=names.NAMESPACE, _temp_dir=temp, include_dashboard=False, log_to_driver=False, num_cpus=2)
-    try:
+        from actors.store.actor import StoreWriter
+
+        self._ray: Any = ray
+        self._temp = tempfile.mkdtemp(prefix="rst", dir="/tmp")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
+        self._ray.init(
+            address="local",
+            namespace=names.NAMESPACE,
+            _temp_dir=self._temp,
+            include_dashboard=False,
+            log_to_driver=False,
+            num_cpus=2,
+        )
         settings = load_settings({"PERENNE_HOME": str(home)})
+        made = self._ray.remote(concurrency_groups=StoreWriter.CONCURRENCY)(StoreWriter)
         options = {"name": names.STORE_WRITER, "num_cpus": 0, "max_restarts": -1, "max_task_retries": 0}
-        made = anyray.remote(concurrency_groups=StoreWriter.CONCURRENCY)(StoreWriter)
-        handle = made.options(**options).remote(names.STORE_WRITER, settings, RayDirectory())
-        directory = RayDirectory()
+        self._handle = made.options(**options).remote(names.STORE_WRITER, settings, RayDirectory())
+        self._directory = RayDirectory()
+        asyncio.run(self._begin())
 
-        async def send(*commands: Command) -> None:
-            for outcome in await directory.call(names.STORE_WRITER, "submit", timeout_s=30.0, commands=commands):
-                assert outcome.error is None, outcome.error
+    async def _begin(self) -> None:
+        await Store(RayDirectory()).submit(*foundations(64), deadline_s=60.0)
 
-        async def together(make: Callable[[int], Command], callers: int) -> float:
-            async def caller(number: int, until: float) -> int:
-                count = 0
-                while time.perf_counter() < until:
-                    await send(make(number))
-                    count += 1
-                return count
+    async def _send(self, *commands: Command) -> None:
+        for outcome in await self._directory.call(names.STORE_WRITER, "submit", timeout_s=30.0, commands=commands):
+            assert outcome.error is None, outcome.error
 
+    def rate(self, make: Callable[[int], Command], callers: int, at_once: int, seconds: float) -> float:
+        """Commands a second, `at_once` of them in a call."""
+
+        async def caller(number: int, until: float) -> int:
+            count = 0
+            while time.perf_counter() < until:
+                await self._send(*(make((number + n) % 64) for n in range(at_once)))
+                count += at_once
+            return count
+
+        async def everybody() -> float:
+            await caller(0, time.perf_counter() + 0.2)
             began = time.perf_counter()
             counts = await asyncio.gather(*(caller(n, began + seconds) for n in range(callers)))
             return sum(counts) / (time.perf_counter() - began)
 
-        async def measure() -> list[tuple[str, Callable[[int], Command], float]]:
-            await send(*foundations(64))
-            await together(one_row, 16)
-            return [
-                (f"through the actor, {callers} caller{'s' if callers > 1 else ''}", make, await together(make, callers))
-                for make in (one_row, fifty_rows)
-                for callers in (1, 64)
-            ]
+        return asyncio.run(everybody())
 
-        yield from asyncio.run(measure())
-        anyray.kill(handle)
-    finally:
-        anyray.shutdown()
-        shutil.rmtree(temp, ignore_errors=True)
+    def close(self) -> None:
+        self._ray.kill(self._handle)
+        self._ray.shutdown()
+        shutil.rmtree(self._temp, ignore_errors=True)
 
 
-def figures(folder: Path, seconds: float, with_actor: bool, rounds: int) -> list[dict[str, Any]]:
+def figures(folder: Path, seconds: float, with_actor: bool, rounds: int) -> list[Figure]:
     kinds: list[tuple[str, Callable[[int], Command], float]] = [
         ("single command", one_row, 0.40),
         (f"{ROWS} rows a command", fifty_rows, 0.60),
     ]
     raw, core = Raw(folder / "raw"), prepared_core(folder / "core")
+    actor = ActorSide(folder / "actor") if with_actor else None
     raws: dict[Any, list[float]] = {make: [] for _, make, _ in kinds}
     measured: dict[tuple[str, Any], list[float]] = {}
-    for _ in range(rounds):  # in turn, so that a noisy moment of the machine hits both sides
+    for _ in range(rounds):  # in turn, so that a noisy moment of the machine hits all sides
         for _, make, _ in kinds:
             raws[make].append(rate(raw.one_row if make is one_row else raw.fifty_rows, seconds))
             measured.setdefault(("through the core, 1 caller", make), []).append(core_alone(core, make, seconds))
             measured.setdefault(("through the core, 64 callers", make), []).append(core_together(core, make, 64, seconds))
-        if with_actor:
-            for name, make, got in actor_rates(folder / f"actor-{fresh()[:6]}", seconds):
+            for callers, at_once in ((1, 1), (64, 1), (8, 32)) if actor is not None else ():
+                got = actor.rate(make, callers, at_once, seconds) if actor is not None else 0.0
+                name = f"through the actor, {callers} caller{'s' * (callers > 1)}, {at_once} a call"
                 measured.setdefault((name, make), []).append(got)
     core.close()
-    rows: list[dict[str, Any]] = []
+    if actor is not None:
+        actor.close()
+    rows: list[Figure] = []
     for kind, make, goal in kinds:
         theirs = statistics.median(raws[make])
         for (name, its), got in measured.items():
             if its is make:
-                ours = statistics.median(got)
-                ratio = ours / theirs
+                figure = f"{kind}, {name}"
+                note = "raw: one connection, one transaction a command"
                 rows.append(
-                    {
-                        "figure": f"{kind}, {name} (commands/s)",
-                        "ours": round(ours, 1),
-                        "theirs": round(theirs, 1),
-                        "ratio": round(ratio, 3),
-                        "goal": goal,
-                        "met": ratio >= goal,
-                    }
+                    Figure(figure, statistics.median(got), theirs, unit="commands/s", goal=f"ratio >= {goal}", note=note)
                 )
     return rows
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> bool:
+    """True when every goal is met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-actor", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("build/bench/commands.json"))
-    arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="perenne-bench-", dir=Path.cwd()))
+    arguments = parser.parse_args(argv)
+    folder = Path(tempfile.mkdtemp(prefix="perenne-bench-", dir=Path.cwd()))  # on the disk that counts, not a folder in memory
     try:
         rows = figures(folder, arguments.seconds, not arguments.no_actor, arguments.rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    width = max(len(row["figure"]) for row in rows)
-    print(f"{'durable commands':{width}}  {'ours':>9} {'raw':>9} {'ratio':>6} {'goal':>5}")
-    for row in rows:
-        mark = "" if row["met"] else "  MISSED"
-        print(f"{row['figure']:{width}}  {row['ours']:9.0f} {row['theirs']:9.0f} {row['ratio']:6.2f} {row['goal']:5.2f}{mark}")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(rows, indent=2))
+    return publish("commands", rows, seconds=arguments.seconds, rounds=arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Quality and speed of search by words alone: `python benchmarks/lexical.py FOLDER [--copies N]`.
+"""Quality and speed of search by words alone: `python -m benchmarks.lexical FOLDER [--copies N]`.
 
 FOLDER holds corpus.jsonl.gz, queries.jsonl and qrels.tsv (BEIR's layout). The figure is nDCG@10; `--copies` fills the store with the
 corpus that many times under another project, to see what a search costs in a larger house.
@@ -114,7 +114,9 @@ def main() -> None:
             rows = reader.ask(lambda conn, ids=hits.ids: _names(conn, ids))
             scores.append(ndcg([rows[hit] for hit in hits.ids], judged[id]))
         cuts = statistics.quantiles(took, n=20)
-        print(f"nDCG@10 {statistics.mean(scores):.3f} of {len(asked)} questions; {cuts[9]:.1f} ms at the median, {cuts[18]:.1f} at p95")
+        print(
+            f"nDCG@10 {statistics.mean(scores):.3f} of {len(asked)} questions; {cuts[9]:.1f} ms at the median, {cuts[18]:.1f} at p95"
+        )
         reader.close()
         core.close()
     finally:
@@ -127,7 +129,9 @@ def _names(conn, ids):
     from actors.store.tables import chunks, documents
 
     found = conn.execute(
-        select(chunks.c.id, documents.c.external_id).join(documents, documents.c.id == chunks.c.document_id).where(chunks.c.id.in_(ids))
+        select(chunks.c.id, documents.c.external_id)
+        .join(documents, documents.c.id == chunks.c.document_id)
+        .where(chunks.c.id.in_(ids))
     )
     return {row.id: row.external_id for row in found}
 
