@@ -14,7 +14,7 @@ from actors.ingest.document_job import Workshop, index_document, kept_result
 from actors.ingest.holding import Holding
 from actors.ingest.lines_job import index_lines
 from actors.ingest.parsed import Refused
-from actors.ingest.parser_pool import ParserDied, ParserPool
+from actors.ingest.parser_pool import LOG_NAME, ParserDied, ParserPool
 from actors.ingest.pipeline import Embedder, EmbedderAway
 from actors.ingest.pulse import Pulse
 from perenne import names
@@ -111,11 +111,11 @@ class Host:
 
     def _sweep(self) -> None:
         """Make the folder, drop results that nobody came back for."""
-        self._shop.work.mkdir(parents=True, exist_ok=True)
+        self._shop.work.mkdir(parents=True, exist_ok=True, mode=0o700)
         old = time.time() - _KEPT_S
         for path in self._shop.work.iterdir():
             with contextlib.suppress(OSError):
-                if path.is_file() and path.stat().st_mtime < old:
+                if path.is_file() and (path.name == LOG_NAME or path.stat().st_mtime < old):
                     path.unlink()
 
     async def _warm(self) -> None:

@@ -18,6 +18,7 @@ from actors.ingest.parsed import Refused
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LINE_BYTES_MAX = 64 << 10
+LOG_NAME = "parser.log"  # what the parsers' libraries print; begun anew with each host
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -104,10 +105,10 @@ class ParserPool:
             self.spare = await self._spawn()
 
     async def _spawn(self) -> Process:
-        self._work.mkdir(parents=True, exist_ok=True)
+        self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
         environment = {k: v for k in _KEPT_ENVIRONMENT if (v := os.environ.get(k))}
         environment |= {"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-        with (self._work / "parser.log").open("ab") as log:
+        with (self._work / LOG_NAME).open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",  # what lies in its folder is no module
