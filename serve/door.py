@@ -1,5 +1,7 @@
 """What every request passes: how many at once, how large a body, and the headers that every answer carries. Plain ASGI."""
 
+import asyncio
+import contextlib
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,6 +10,8 @@ from perenne.errors import Busy, PerenneError, TooLarge
 from perenne.settings import EdgeSettings
 from serve.errors import error_answer
 
+DRAIN_WITHIN_S = 1.0  # how long, and how much, a body that is too large is still taken before the answer
+DRAIN_BYTES_MAX = 32 << 20
 MULTIPART_OVERHEAD_BYTES = 64 << 10  # boundaries, headers and fields beside the file of an upload
 
 PAGE_POLICY = (
@@ -106,6 +110,15 @@ class Door:
 
 
 async def _refuse(path: str, error: PerenneError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Say no, once the client had a moment to send on: a connection closed under its hands would lose it the answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_WITHIN_S):
+            passed = 0
+            while passed < DRAIN_BYTES_MAX:
+                message = await receive()
+                passed += len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    break
     answer: Any = error_answer(path, error)
-    answer.headers["connection"] = "close"  # the rest of the body is not read
+    answer.headers["connection"] = "close"  # what is left of the body is not read
     await answer(scope, receive, send)

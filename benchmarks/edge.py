@@ -1,0 +1,139 @@
+"""`GET /api/projects` with a key: through the running instance, beside the same application on bare uvicorn over the same store.
+
+`python -m benchmarks.edge` against the instance of PERENNE_HOME; `--address` and `--key` (or PERENNE_ADDRESS, PERENNE_KEY) name another.
+The bare side opens a copy of the database: the same rows and code, no Ray and no HAProxy."""
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import shutil
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmarks.report import Figure, publish
+
+WARM_S = 1.0
+CONCURRENT = 32
+
+
+@dataclass(frozen=True)
+class Measured:
+    p50_ms: float
+    p99_ms: float
+    per_s: float
+
+
+async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> None:
+    """A request on a kept connection; raises unless it was answered with 200."""
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"expected a 200, got {head[:200]!r}")
+    length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+    await reader.readexactly(length)
+
+
+async def _client(host: str, port: int, request: bytes, until: float, took: list[float]) -> None:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        while (since := time.perf_counter()) < until:
+            await _one(reader, writer, request)
+            took.append(time.perf_counter() - since)
+    finally:
+        writer.close()
+
+
+async def measure(address: str, key: str, concurrent: int, seconds: float) -> Measured:
+    """Requests for `seconds` over `concurrent` kept connections, after a warm-up."""
+    parts = urlsplit(address)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
+    request = f"GET /api/projects HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+    for span in (WARM_S, seconds):
+        took: list[float] = []
+        since = time.perf_counter()
+        await asyncio.gather(*(_client(host, port, request, since + span, took) for _ in range(concurrent)))
+        elapsed = time.perf_counter() - since
+    took.sort()
+    return Measured(statistics.median(took) * 1e3, took[int(len(took) * 0.99)] * 1e3, len(took) / elapsed)
+
+
+def _serve_bare(home: str, port: int) -> None:
+    """In a process of its own: the edge's application on uvicorn, over the real readers of a database in `home`."""
+    import uvicorn
+
+    from actors.store.actor import StoreReader
+    from perenne import names
+    from perenne.settings import load_settings
+    from perenne.testing import FakeDirectory
+    from serve.http import build_app
+
+    settings = load_settings({**os.environ, "PERENNE_HOME": home})
+    settings = settings.model_copy(update={"edge": settings.edge.model_copy(update={"requests_per_minute": 10_000_000})})
+    directory = FakeDirectory()
+    directory.put(names.store_reader(0), StoreReader(names.store_reader(0), settings, directory))
+    uvicorn.run(build_app(settings, directory), port=port, log_level="error", access_log=False)
+
+
+@contextmanager
+def bare(home: Path) -> Iterator[str]:
+    """The address of the application on bare uvicorn, over a copy of the home's database."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        store = Path(folder, "store")
+        store.mkdir()
+        for name in ("perenne.db", "perenne.db-wal"):
+            if (home / "store" / name).exists():
+                shutil.copy(home / "store" / name, store / name)
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+        probe.close()
+        process = multiprocessing.get_context("spawn").Process(target=_serve_bare, args=(folder, port), daemon=True)
+        process.start()
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    if time.monotonic() > deadline or not process.is_alive():
+                        raise
+                    time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.join(10)
+
+
+def main() -> int:
+    home = Path(os.environ.get("PERENNE_HOME") or Path.home() / ".perenne")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--address", default=os.environ.get("PERENNE_ADDRESS", f"http://127.0.0.1:{os.environ.get('PERENNE_PORT') or 8000}")
+    )
+    parser.add_argument("--key", default=os.environ.get("PERENNE_KEY"))
+    parser.add_argument("--seconds", type=float, default=5.0)
+    given = parser.parse_args()
+    key = given.key or (home / "key").read_text().strip()
+    figures: list[Figure] = []
+    with bare(home) as beside:
+        for concurrent in (1, CONCURRENT):
+            ours, theirs = [asyncio.run(measure(where, key, concurrent, given.seconds)) for where in (given.address, beside)]
+            named = f"GET /api/projects, {concurrent} at once"
+            figures += [
+                Figure(f"{named}, p50", ours.p50_ms, theirs.p50_ms, "ms", note="theirs: the same application on bare uvicorn"),
+                Figure(f"{named}, p99", ours.p99_ms, theirs.p99_ms, "ms"),
+                Figure(f"{named}, rate", ours.per_s, theirs.per_s, "1/s"),
+            ]
+    return 0 if publish("edge", figures) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
