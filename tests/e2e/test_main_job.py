@@ -84,7 +84,7 @@ def test_search_finds_passages_without_the_model(new_page: Any, instance: Any, g
     page.get_by_role("button", name="Search", exact=True).first.click()
     page.get_by_label("Search your documents").fill("lighthouse")
     page.keyboard.press("Enter")
-    page.get_by_role("button", name=re.compile("lighthouse of Cabo", re.I)).first.click()
+    page.get_by_role("main").get_by_role("button", name=re.compile("lighthouse of Cabo", re.I)).first.click()
     page.locator("mark").wait_for()
     assert "q=lighthouse" in page.url
 
@@ -163,5 +163,5 @@ def test_axe_finds_nothing_on_any_view(new_page: Any, instance: Any, guide: Path
     page.get_by_role("button", name="Search", exact=True).first.click()
     page.get_by_label("Search your documents").fill("lighthouse")
     page.keyboard.press("Enter")
-    page.get_by_role("button", name=re.compile("lighthouse of Cabo", re.I)).first.wait_for()
+    page.get_by_role("main").get_by_role("button", name=re.compile("lighthouse of Cabo", re.I)).first.wait_for()
     check_axe(page)

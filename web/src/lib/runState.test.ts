@@ -24,9 +24,10 @@ describe("the fold of a run's events", () => {
   });
 
   it("takes an event that came twice once, wherever the stream was cut and resumed", () => {
-    for (let cut = 0; cut <= answer.length; cut += 1) {
-      const resumed = apply(apply(NO_EVENTS, answer.slice(0, cut)), answer.slice(Math.max(0, cut - 2)));
-      expect(resumed).toEqual(apply(NO_EVENTS, answer));
+    const written = answer.slice(0, 4); // without the end, whose whole text would hide a doubled word
+    for (let cut = 0; cut <= written.length; cut += 1) {
+      const resumed = apply(apply(NO_EVENTS, written.slice(0, cut)), written.slice(Math.max(0, cut - 2)));
+      expect(resumed).toMatchObject({ seq: 4, text: "It is green [1]." });
     }
   });
 
