@@ -40,10 +40,10 @@ class Places:
         cache = Path(env.get("HF_HUB_CACHE") or home / "hub")
         return cls(None if offline else env.get("HF_ENDPOINT") or _HUB, cache, folders)
 
-    def local(self, file: ModelFile) -> Iterator[Path]:
+    def local(self, model_id: str, file: ModelFile) -> Iterator[Path]:
         """Files on this machine that may be the one: only its hash will tell."""
         for folder in self.folders:
-            yield from (folder / file.name, folder / folder.name / file.name)
+            yield from (folder / file.name, folder / model_id / file.name)
         for source in file.sources:
             if source.hub is not None and self.hub_cache is not None:
                 kept = self.hub_cache / f"models--{source.hub.repo.replace('/', '--')}" / "snapshots"
@@ -95,7 +95,7 @@ def _pull_file(weights: Weights, file: ModelFile, places: Places, progress: Prog
         raise WeightsUnavailable(
             weights.entry.id, f"{file.size} bytes are needed on the disk of {weights.models_dir}, {room} are free"
         )
-    for path in places.local(file):
+    for path in places.local(weights.entry.id, file):
         if _is_right(path, file):
             aside = weights.partial / f"{file.name}.local.part"
             shutil.copyfile(path, aside)

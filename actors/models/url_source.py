@@ -52,7 +52,7 @@ def _stream(client: httpx.Client, url: str, path: Path, held: int, size: int, on
         done = held if resumed else 0
         with path.open("r+b" if resumed else "wb") as file:
             file.seek(done)
-            for piece in answer.iter_raw(1 << 18):
+            for piece in answer.iter_raw():  # as it comes: a piece held back until it is full would be lost in a cut
                 if done + len(piece) > size:
                     file.truncate(0)
                     raise SourceFailed(f"{url}: more than the {size} bytes that were expected")
