@@ -13,8 +13,8 @@ from perenne.messages.search import Filters, LexicalHits
 
 TITLE_WEIGHT, BODY_WEIGHT = 1.5, 1.0
 WORDS_MAX = 48  # of a question; the rarest are kept
-COMMON_SHARE = 0.12  # a word in more passages than this says little: left out while WORDS_KEPT others remain
-WORDS_KEPT = 3
+POSTINGS_MAX = 14_000  # passages scored for one question, about 1.5 µs each: the rarest words first, the rest left out
+WORDS_KEPT = 2  # however common they are
 
 _USER_HEAD = select(func.coalesce(func.max(projects.c.vector_seq), 0)).where(projects.c.user_id == bindparam("user_"))
 _PROJECT_HEAD = _USER_HEAD.where(projects.c.id == bindparam("project_"))
@@ -73,16 +73,13 @@ class WordCounts:
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        self._total = 0
         self._head = -self.STALE_CHANGES - 1
 
-    def total(self, conn: Connection) -> int:
+    def refresh(self, conn: Connection) -> None:
+        """Forget what was counted too long ago."""
         head = feed_head(conn)
         if abs(head - self._head) > self.STALE_CHANGES or len(self._counts) > self.REMEMBERED:
-            self._counts = {}
-            self._total = conn.execute(text("SELECT COALESCE(SUM(chunks), 0) FROM documents")).scalar_one()
-            self._head = head
-        return self._total
+            self._counts, self._head = {}, head
 
     def of(self, conn: Connection, term: str) -> int:
         if term not in self._counts:
@@ -92,13 +89,20 @@ class WordCounts:
 
 
 def chosen_terms(conn: Connection, query: str, counted: WordCounts) -> list[str]:
-    """The terms that a search looks for: no stopwords, and none that stands nearly everywhere, while others remain."""
+    """The terms that a search looks for: no stopwords, and of those that stand in very many passages only as many as can be
+    scored in time, the rarest first."""
     found = question_terms(query)
-    common = COMMON_SHARE * max(1, counted.total(conn))
-    ranked = sorted((max(counted.of(conn, term) for term in forms), word) for word, forms in found.items())
-    present = [(count, word) for count, word in ranked if count]
-    kept = [word for i, (count, word) in enumerate(present) if i < WORDS_KEPT or count <= common][:WORDS_MAX]
-    return list(dict.fromkeys(term for word in found if word in set(kept) for term in found[word]))
+    counted.refresh(conn)
+    ranked = sorted((sum(counted.of(conn, term) for term in forms), word) for word, forms in found.items())
+    kept: set[str] = set()
+    postings = 0
+    for count, word in ranked:
+        postings += count
+        if len(kept) >= WORDS_KEPT and postings > POSTINGS_MAX:
+            break
+        if count and len(kept) < WORDS_MAX:
+            kept.add(word)
+    return list(dict.fromkeys(term for word in found if word in kept for term in found[word]))
 
 
 def search_text(
