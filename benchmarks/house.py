@@ -1,185 +1,227 @@
-"""What the house costs: second start to ready and to the first answer, memory and processor while idle, peak with work.
-
-Starts an instance of its own with `perenne up` in a scratch home, so that nothing else is measured. Run as
-`python -m benchmarks.house`; PERENNE_PROFILE and PERENNE_MODELS choose the models.
-"""
+"""The cores of one instance in this process, without a cluster: store, index, runs and the real models, for measuring."""
 
 import asyncio
+import gzip
+import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import httpx
-import psutil
-from rich.console import Console
-from rich.table import Table
+import numpy as np
 
-import perenne
-from benchmarks.report import Figure, publish
+from actors.index.actor import IndexShard
+from actors.ingest.language import of_document
+from actors.ingest.splitter import split_short
+from actors.runs.actor import RunHost
+from actors.store.actor import StoreReader, StoreWriter
+from perenne import names
+from perenne.errors import NotFound
+from perenne.ids import new_id
+from perenne.messages.commands import (
+    AddJsonLines,
+    CreateProject,
+    CreateUser,
+    FinishJob,
+    IndexedDocument,
+    LeaseJobs,
+    NewChunk,
+    StoreDocuments,
+)
+from perenne.messages.models import Embeddings, EmbedRequest
+from perenne.settings import Settings, load_settings
+from perenne.store import Store
+from perenne.testing import FakeDirectory
 
-IDLE_S = 60.0  # over how long idle processor time is measured
-SETTLE_S = 20.0  # rest before it
-_START_S = 600.0  # a first start may fetch weights
-_TEXT = "The lighthouse of Ushant was built in 1863 and its light is seen from 32 nautical miles away. Its keeper was Marie Kerbrat."
-_QUESTION = "When was the lighthouse of Ushant built?"
+USER = "owner"
+DOCUMENTS_PER_COMMAND = 32
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One document of a corpus."""
+
+    id: str
+    title: str
+    text: str
 
 
-def processes(home: Path) -> list[psutil.Process]:
-    """Every process whose environment names this home: the whole instance."""
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter():
+def samples_of(argument: str | None) -> Path:
+    """Where the samples are: the argument, else PERENNE_SAMPLES. Says what is missing otherwise."""
+    given = argument or os.environ.get("PERENNE_SAMPLES")
+    if not given or not Path(given, "retrieval").is_dir():
+        raise SystemExit("say where the samples are: --samples DIR or PERENNE_SAMPLES (a folder with retrieval/ in it)")
+    return Path(given)
+
+
+def corpus(samples: Path, name: str) -> list[Text]:
+    """The passages of one collection."""
+    with gzip.open(samples / "retrieval" / name / "corpus.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [Text(row["_id"], " ".join(row["title"].split()), row["text"]) for row in rows]
+
+
+def rows(samples: Path, name: str, file: str) -> list[dict[str, Any]]:
+    """The lines of one of a collection's files."""
+    with (samples / "retrieval" / name / file).open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+class OnnxSentences:
+    """The default embedder's weights on one thread of this process."""
+
+    def __init__(self, folder: Path, space: str) -> None:
+        import onnxruntime
+        import onnxruntime_extensions
+
+        options = onnxruntime.SessionOptions()
+        options.register_custom_ops_library(onnxruntime_extensions.get_library_path())
+        options.intra_op_num_threads = 1
+        (path,) = folder.glob("*.onnx")
+        self._session = onnxruntime.InferenceSession(str(path), options)
+        self._space = space
+        self._lock = threading.Lock()
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit-length rows."""
+        with self._lock:
+            found = [
+                self._session.run(None, {"inputs": np.array(texts[at : at + 16], dtype=object)})[0]
+                for at in range(0, len(texts), 16)
+            ]
+        raw = np.concatenate(found).astype(np.float32)
+        return raw / np.maximum(1e-9, np.linalg.norm(raw, axis=1, keepdims=True))
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """As a replica of "embedding" answers."""
+        data = await asyncio.to_thread(self.vectors, request.texts)
+        return Embeddings(space=self._space, dimension=data.shape[1], count=len(data), data=data.astype("<f4").tobytes())
+
+
+class House:
+    """One instance in a folder. `directory` reaches its parts; `store` writes and reads."""
+
+    def __init__(self, home: Path, models: Path, language: Any = None) -> None:
+        env = {"PERENNE_HOME": str(home), "PERENNE_MODELS": str(models)}
+        self.settings: Settings = load_settings(env)
+        home.mkdir(parents=True, exist_ok=True)
+        self.directory = FakeDirectory()
+        self.store = Store(self.directory)
+        self.space = self.settings.embedding.model
+        self.embedder = OnnxSentences(models / self.space, self.space)
+        self.directory.put(names.EMBEDDING, self.embedder)
+        if language is not None:
+            self.directory.put(names.LANGUAGE, language)
+        parts = {
+            names.STORE_WRITER: StoreWriter,
+            names.store_reader(0): StoreReader,
+            names.index_shard(self.space, 0): IndexShard,
+            names.RUN_HOST: RunHost,
+        }
+        for name, kind in parts.items():
+            self.directory.put(name, kind(name, self.settings, self.directory))
+
+    async def begin(self) -> None:
+        """Wait for the store and make its user."""
+        await self.store.write(CreateUser(command_id="bench:user", user_id="system", new_user_id=USER, name="owner"), 60.0)
+
+    async def project(self, name: str, texts: Sequence[Text]) -> str:
+        """A project that holds these texts, cut and embedded as ingest would."""
+        made = await self.store.write(
+            CreateProject(command_id=new_id("cmd"), user_id=USER, project_id=new_id("prj"), name=name)
+        )
+        job_id = new_id("job")
+        await self.store.write(
+            AddJsonLines(
+                command_id=new_id("cmd"), user_id=USER, job_id=job_id, project_id=made.id, blob_hash="0" * 64, size_bytes=1
+            )
+        )
+        (job,) = await self.store.write(
+            LeaseJobs(command_id=new_id("cmd"), user_id="system", worker="bench", limit=1, lease_s=3600.0)
+        )
+        for part in _parts(texts, DOCUMENTS_PER_COMMAND):
+            documents = await asyncio.to_thread(self._indexed, part)
+            await self.store.write(
+                StoreDocuments(
+                    command_id=new_id("cmd"),
+                    user_id="system",
+                    job_id=job_id,
+                    lease_token=job.lease_token,
+                    lease_s=3600.0,
+                    project_id=made.id,
+                    space=self.space,
+                    documents=documents,
+                ),
+                60.0,
+            )
+        await self.store.write(
+            FinishJob(command_id=new_id("cmd"), user_id="system", job_id=job_id, lease_token=job.lease_token, state="done")
+        )
+        return made.id
+
+    async def mixed(self, samples: Path, leave_out: frozenset[str] = frozenset()) -> str:
+        """One project with both collections, made once in this home."""
+        name = "mixed"
         try:
-            if process.environ().get("PERENNE_HOME") == str(home) and process.pid != os.getpid():
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-    return found
+            return (await self.store.read("project", user_id=USER, project=name)).id
+        except NotFound:
+            texts = [one for part in ("squad-es", "pubmedqa") for one in corpus(samples, part) if one.id not in leave_out]
+            made = await self.project(name, texts)
+            await self.caught_up()
+            return made
+
+    def _indexed(self, texts: Sequence[Text]) -> tuple[IndexedDocument, ...]:
+        documents: list[IndexedDocument] = []
+        for one in texts:
+            language = of_document(one.text)
+            spans = split_short(one.text, self.settings.ingest.chunk_chars)
+            chunks = tuple(
+                NewChunk(ordinal=n, text=one.text[s.start : s.end], start=s.start, end=s.end, language=language)
+                for n, s in enumerate(spans)
+            )
+            vectors = self.embedder.vectors([chunk.text for chunk in chunks])
+            documents.append(
+                IndexedDocument(
+                    document_id=new_id("doc"),
+                    title=one.title,
+                    text=one.text,
+                    chunks=chunks,
+                    vectors=vectors.astype("<f4").tobytes(),
+                    external_id=one.id,
+                    language=language,
+                )
+            )
+        return tuple(documents)
+
+    async def caught_up(self) -> None:
+        """Wait until the shard has seen everything."""
+        head = await self.directory.call(names.STORE_WRITER, "head", timeout_s=10.0)
+        until = time.monotonic() + 300.0
+        shard = names.index_shard(self.space, 0)
+        while await self.directory.call(shard, "applied", timeout_s=10.0) < head:
+            if time.monotonic() > until:
+                raise TimeoutError("the shard did not catch up")
+            await asyncio.sleep(0.1)
 
 
-def kind(process: psutil.Process) -> str:
-    """What a process is, in a word or two: Ray titles its workers with the actor they host."""
-    line = process.cmdline()
-    first = Path(line[0].split()[0]).name if line and line[0] else process.name()
-    if first.startswith("ray::"):
-        return line[0].split("::", 1)[1].split(".")[0][:40]
-    modules = [Path(part).name for part in line[1:4] if part.endswith(".py") or not part.startswith("-")]
-    return f"{first} {modules[0] if modules else ''}".strip()[:40]
+def _parts(texts: Sequence[Text], size: int) -> Iterator[Sequence[Text]]:
+    for at in range(0, len(texts), size):
+        yield texts[at : at + size]
 
 
-def pss_bytes(process: psutil.Process) -> int:
-    """Proportional set size: shared pages are counted once over all processes."""
-    try:
-        return int(process.memory_full_info().pss)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return 0
+def ndcg(ranked: Iterable[str], relevant: dict[str, int], k: int = 10) -> float:
+    """Of documents, each counted at its best passage: gain over the logarithm of its place, beside the best order."""
+    seen = list(dict.fromkeys(ranked))[:k]
+    got = sum(relevant.get(one, 0) / np.log2(place + 2) for place, one in enumerate(seen))
+    best = sum(gain / np.log2(place + 2) for place, gain in enumerate(sorted(relevant.values(), reverse=True)[:k]))
+    return float(got / best) if best else 0.0
 
 
-def cpu_s(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-        return times.user + times.system
-    except psutil.NoSuchProcess:
-        return 0.0
-
-
-@contextmanager
-def instance(home: Path, port: int) -> Iterator[float]:
-    """`perenne up` until it answers ready; yields the seconds that took. Ends it with Ctrl-C's signal."""
-    env = {**os.environ, "PERENNE_HOME": str(home), "PERENNE_PORT": str(port)}
-    log = (home.parent / f"{home.name}.log").open("ab")
-    begun = time.monotonic()
-    root = subprocess.Popen([Path(sys.executable).with_name("perenne"), "up"], env=env, stdout=log, stderr=log)
-    try:
-        wait_ready(port, root)
-        yield time.monotonic() - begun
-    finally:
-        root.send_signal(signal.SIGINT)
-        try:
-            root.wait(60)
-        except subprocess.TimeoutExpired:
-            root.kill()
-        log.close()
-
-
-def wait_ready(port: int, root: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        if root.poll() is not None:
-            raise SystemExit(f"perenne up ended with code {root.returncode}")
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2.0).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.1)
-    raise SystemExit(f"not ready after {_START_S:g} s")
-
-
-async def first_answer(port: int, home: Path) -> None:
-    async with perenne.connect(f"http://127.0.0.1:{port}", home=str(home)) as client:
-        await client.ask(_QUESTION, "default")
-
-
-async def add_text(port: int, home: Path, path: Path) -> None:
-    async with perenne.connect(f"http://127.0.0.1:{port}", home=str(home)) as client:
-        added = await client.add(path, "default")
-        if added.job is not None:
-            await client.wait_job(added.job.id)
-
-
-def idle(home: Path) -> tuple[float, float, list[tuple[str, float, float]]]:
-    """Idle share of one core, PSS in bytes, and both by process."""
-    before = {process: cpu_s(process) for process in processes(home)}
-    begun = time.monotonic()
-    time.sleep(IDLE_S)
-    took = time.monotonic() - begun
-    rows = [
-        (kind(process), (cpu_s(process) - spent) / took, float(pss_bytes(process)))
-        for process, spent in before.items()
-        if process.is_running()
-    ]
-    rows.sort(key=lambda row: -row[1])
-    return sum(row[1] for row in rows), sum(row[2] for row in rows), rows
-
-
-def weights_bytes(home: Path) -> float:
-    """Memory of the processes that hold weights: the model replicas."""
-    return float(
-        sum(pss_bytes(p) for p in processes(home) if any(word in kind(p).lower() for word in ("language", "embedding")))
-    )
-
-
-def show(rows: list[tuple[str, float, float]]) -> None:
-    table = Table(title=f"idle over {IDLE_S:g} s, by process")
-    for column in ("process", "% of a core", "PSS MB"):
-        table.add_column(column, justify="left" if column == "process" else "right")
-    for name, share, pss in rows:
-        table.add_row(name, f"{share:.2%}", f"{pss / 1e6:,.0f}")
-    Console(width=120).print(table)
-
-
-def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="ph-") as scratch:
-        home, port = Path(scratch, "home"), free_port()
-        text = Path(scratch, "ushant.txt")
-        text.write_text(_TEXT)
-        with instance(home, port) as first_s:
-            asyncio.run(add_text(port, home, text))
-        begun = time.monotonic()
-        with instance(home, port) as ready_s:
-            asyncio.run(first_answer(port, home))
-            answer_s = time.monotonic() - begun
-            peak = sum(pss_bytes(process) for process in processes(home))
-            time.sleep(SETTLE_S)
-            share, pss, rows = idle(home)
-            weights = weights_bytes(home)
-        left = len(processes(home))
-    show(rows)
-    figures = [
-        Figure("first start to ready", first_s, unit="s"),
-        Figure("second start to ready", ready_s, unit="s", goal="ours <= 15"),
-        Figure("second start to the end of the first answer", answer_s, unit="s"),
-        Figure("idle processor, of one core", share * 100, unit="%", goal="ours <= 25"),
-        Figure("idle memory without the model replicas", (pss - weights) / 1e9, unit="GB PSS", goal="ours <= 2"),
-        Figure("memory right after an answer, models loaded", peak / 1e9, unit="GB PSS", goal="ours <= 6"),
-        Figure("processes left after Ctrl-C", left, goal="ours <= 0"),
-    ]
-    publish("house", figures, processes=[{"process": n, "core_share": c, "pss_bytes": m} for n, c, m in rows])
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def report(name: str, figures: list[dict[str, Any]]) -> None:
+    """Write build/bench/NAME.json."""
+    target = Path("build", "bench", f"{name}.json")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

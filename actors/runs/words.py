@@ -15,7 +15,7 @@ _STOP_WORDS = """
     during each for from had has have having he her here him his how i if in into is it its itself just me more most my no nor
     not now of off on one only or other our out over own same she should so some such than that the their them then there these
     they this those through to too under until up us very was we were what when where which while who whom whose why will with
-    would you your tell give please
+    would yes you your tell give please
     al algun alguna algunas alguno algunos ante antes aquel aquella aquellas aquellos aqui asi aun aunque cada como con contra
     cual cuales cuando cuanta cuantas cuanto cuantos de del desde donde dos durante e el ella ellas ello ellos en entre era eran
     es esa esas ese eso esos esta estaba estaban estado estan estar estas este esto estos fue fueron ha habia habian han hasta
