@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +246,7 @@ class ActorPerenne(Perenne):
     async def run(self, run_id: str) -> Run:
         return await self._store.read("run", user_id=self._user, run_id=run_id)
 
-    def events(self, run_id: str, after: int = 0) -> AsyncIterator[RunEvent]:
+    def events(self, run_id: str, after: int = 0) -> AsyncGenerator[RunEvent]:
         return follow_run(self._directory, self._store, self._user, run_id, after)
 
     async def stop(self, run_id: str) -> Run:

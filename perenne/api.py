@@ -2,7 +2,8 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -169,8 +170,9 @@ class Perenne(ABC):
     async def run(self, run_id: str) -> Run: ...
 
     @abstractmethod
-    def events(self, run_id: str, after: int = 0) -> AsyncIterator[RunEvent]:
-        """A run's events after a sequence number, in order, once each, until it ends; a cut stream is resumed in here."""
+    def events(self, run_id: str, after: int = 0) -> AsyncGenerator[RunEvent]:
+        """A run's events after a sequence number, in order, once each, until it ends; a cut stream is resumed in here.
+        Who leaves the loop early closes it (`contextlib.aclosing`)."""
 
     @abstractmethod
     async def stop(self, run_id: str) -> Run: ...
@@ -241,27 +243,32 @@ class Perenne(ABC):
         """Ask and wait for the whole answer. `on_event` sees every event on its way. EngineFailed when the run failed."""
         posted = await self.post(question, conversation_id=conversation_id, project=project, options=options)
         sources: tuple[Hit, ...] = ()
-        async for event in self.events(posted.run.id):
-            if on_event is not None:
-                on_event(event)
-            if event.kind == "sources":
-                sources = decode(tuple[Hit, ...], event.data.get("hits", []))
-            elif event.kind == "error":
-                raise EngineFailed("run", str(event.data.get("message", "the run failed")))
-            elif event.kind == "done":
-                usage = event.data.get("usage")
-                return Answer(
-                    text=event.data.get("text", ""),
-                    citations=decode(tuple[Citation, ...], event.data.get("citations", [])),
-                    sources=sources,
-                    conversation_id=posted.run.conversation_id,
-                    message_id=posted.reply.id,
-                    run_id=posted.run.id,
-                    state=event.data.get("state", "done"),
-                    grounded=bool(event.data.get("grounded", False)),
-                    usage=decode(Usage, usage) if usage else None,
-                )
+        async with aclosing(self.events(posted.run.id)) as events:
+            async for event in events:
+                if on_event is not None:
+                    on_event(event)
+                if event.kind == "sources":
+                    sources = decode(tuple[Hit, ...], event.data.get("hits", []))
+                elif event.kind == "error":
+                    raise EngineFailed("run", str(event.data.get("message", "the run failed")))
+                elif event.kind == "done":
+                    return _answer(posted, event, sources)
         raise PerenneError(f"run {posted.run.id} ended without a word")
+
+
+def _answer(posted: MessagePosted, done: RunEvent, sources: tuple[Hit, ...]) -> Answer:
+    usage = done.data.get("usage")
+    return Answer(
+        text=done.data.get("text", ""),
+        citations=decode(tuple[Citation, ...], done.data.get("citations", [])),
+        sources=sources,
+        conversation_id=posted.run.conversation_id,
+        message_id=posted.reply.id,
+        run_id=posted.run.id,
+        state=done.data.get("state", "done"),
+        grounded=bool(done.data.get("grounded", False)),
+        usage=decode(Usage, usage) if usage else None,
+    )
 
 
 def decode(kind: Any, value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Following a run from outside its host: live while the host is there, from the database while it is not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from perenne import names
 from perenne.directory import Directory
@@ -15,7 +15,7 @@ _ENDS = ("done", "error")
 
 async def follow_run(
     directory: Directory, store: Store, user_id: str, run_id: str, after: int = 0, *, heartbeats: bool = False
-) -> AsyncIterator[RunEvent]:
+) -> AsyncGenerator[RunEvent]:
     """Every event after `after`, in order, once each, until the run's end. Survives the death of the run's host and of
     readers; raises NotFound for a run that is not the user's. With `heartbeats` it also yields the host's signs of life."""
     last = after

@@ -1,7 +1,8 @@
 """The client over HTTP: needs an address and a key, and nothing of Ray."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -214,24 +215,25 @@ class HttpPerenne(Perenne):
     async def run(self, run_id: str) -> Run:
         return await self._get(Run, f"/api/runs/{_quoted(run_id)}")
 
-    async def events(self, run_id: str, after: int = 0) -> AsyncIterator[RunEvent]:
+    async def events(self, run_id: str, after: int = 0) -> AsyncGenerator[RunEvent]:
         last, silent_since = after, asyncio.get_running_loop().time()
         while True:
             try:
-                async for event in self._events_once(run_id, last):
-                    silent_since = asyncio.get_running_loop().time()
-                    if event.kind == "heartbeat" or event.seq <= last:
-                        continue
-                    last = event.seq
-                    yield event
-                    if event.kind in _RUN_ENDS:
-                        return
+                async with aclosing(self._events_once(run_id, last)) as events:
+                    async for event in events:
+                        silent_since = asyncio.get_running_loop().time()
+                        if event.kind == "heartbeat" or event.seq <= last:
+                            continue
+                        last = event.seq
+                        yield event
+                        if event.kind in _RUN_ENDS:
+                            return
             except (Unavailable, DeadlineExceeded, Busy):
                 if asyncio.get_running_loop().time() - silent_since > self._deadline_s:
                     raise
                 await asyncio.sleep(0.3)
 
-    async def _events_once(self, run_id: str, after: int) -> AsyncIterator[RunEvent]:
+    async def _events_once(self, run_id: str, after: int) -> AsyncGenerator[RunEvent]:
         """One connection's worth of events; gives up after the promised silence."""
         timeout = httpx.Timeout(names.FOLLOW_SILENCE_S * 2, connect=_CONNECT_S)
         url = f"/api/runs/{_quoted(run_id)}/events"
