@@ -1,5 +1,6 @@
 """Ray's control plane (GCS) dies by SIGKILL while eight clients write; nothing of Ray's restarts it, the root does."""
 
+import asyncio
 import os
 import signal
 import time
@@ -21,9 +22,9 @@ async def test_requests_go_on_and_deaths_are_mended_after_the_control_plane_is_k
         os.kill(pid, signal.SIGKILL)
         struck = time.monotonic()
         await load.acknowledged(30)
-        assert instance.until(lambda: instance.pids_of("gcs_server") not in ([], [pid]), 60)
+        assert await asyncio.to_thread(instance.until, lambda: instance.pids_of("gcs_server") not in ([], [pid]), 60)
         recovery_s = time.monotonic() - struck
-        instance.await_ready()
+        await asyncio.to_thread(instance.await_ready)
         kill("StoreWriter")
         await load.acknowledged(30)
     account = await load.check()

@@ -1,5 +1,6 @@
 """Every process of the instance dies at once by SIGKILL while eight clients write; then it is started again."""
 
+import asyncio
 import os
 import signal
 import time
@@ -43,7 +44,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled_when_everything_is_killed
         await load.acknowledged(100)
         kill_all(doomed)
         begun = time.monotonic()
-        doomed.start()
+        await asyncio.to_thread(doomed.start)
         recovery_s = time.monotonic() - begun
         await load.acknowledged(30)
     account = await load.check()

@@ -1,5 +1,6 @@
 """The Supervisor dies by SIGKILL while eight clients write."""
 
+import asyncio
 import os
 import signal
 import time
@@ -21,8 +22,8 @@ async def test_nothing_notices_when_the_supervisor_is_killed(
         os.kill(pid, signal.SIGKILL)
         struck = time.monotonic()
         await load.acknowledged(30)
-        assert instance.until(lambda: instance.pids_of("ray::Supervisor") not in ([], [pid]), 60)
-        status = instance.await_ready()
+        assert await asyncio.to_thread(instance.until, lambda: instance.pids_of("ray::Supervisor") not in ([], [pid]), 60)
+        status = await asyncio.to_thread(instance.await_ready)
         recovery_s = time.monotonic() - struck
     account = await load.check()
     recorder.round(
