@@ -48,14 +48,16 @@ class IndexShard:
         from actors.index.follower import Follower
         from actors.index.shard import Shard
         from actors.index.snapshot import ShardSpec
-        from actors.index.source import StoreFeed
+        from actors.index.source import ForgetfulFeed, StoreFeed
+        from perenne.mutants import NO_REPLAY, mutant_of
 
         space, _, number = self._name.removeprefix("IndexShard-").rpartition("-")
         spec = ShardSpec(space, self._settings.embedding.model, int(number), self._settings.shards)
         shard = Shard(self._settings.path("index", space, number), spec)
         shard.open()
         readers = self._settings.store.readers
-        follower = Follower(shard, lambda: StoreFeed(self._directory, space, readers), on_trouble=self._life.degrade)
+        feed = ForgetfulFeed if mutant_of(self._settings) == NO_REPLAY else StoreFeed
+        follower = Follower(shard, lambda: feed(self._directory, space, readers), on_trouble=self._life.degrade)
         follower.start()
         self._shard, self._follower = shard, follower
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Protocol
 
 from perenne import names
@@ -36,3 +37,16 @@ class StoreFeed:
 
     def heads(self, after: int) -> AsyncIterator[int]:
         return self._directory.stream(names.STORE_WRITER, "follow_head", silence_s=names.FOLLOW_SILENCE_S, after=after)
+
+
+class ForgetfulFeed(StoreFeed):
+    """The mutant: what came before its first look counts as applied, and isn't."""
+
+    _looked = False
+
+    async def feed(self, after_seq: int, limit_bytes: int) -> Feed:
+        page = await super().feed(after_seq, limit_bytes)
+        if self._looked:
+            return page
+        self._looked = True
+        return replace(page, items=(), upto=page.head)

@@ -31,10 +31,10 @@ class Attempt(Protocol):
 
 
 class Desk:
-    """Takes open runs, oldest first, and works on a bounded number of them."""
+    """Takes open runs, oldest first, and works on a bounded number of them. Without `replays` (a mutant) it hears nudges only."""
 
-    def __init__(self, store: Store, attempt_of: Callable[[Run], Attempt]) -> None:
-        self._store, self._attempt_of = store, attempt_of
+    def __init__(self, store: Store, attempt_of: Callable[[Run], Attempt], *, replays: bool = True) -> None:
+        self._store, self._attempt_of, self._replays = store, attempt_of, replays
         self._waiting: OrderedDict[str, None] = OrderedDict()
         self._active: dict[str, tuple[Attempt | None, asyncio.Task[None]]] = {}
         self._stopping: set[str] = set()
@@ -97,7 +97,7 @@ class Desk:
 
     async def _sweep(self) -> None:
         room = WAITING_MAX - len(self._waiting)
-        if room <= 0:
+        if room <= 0 or not self._replays:
             return
         try:
             found: tuple[Run, ...] = await self._store.read("open_runs", deadline_s=5.0, limit=room + len(self._active))

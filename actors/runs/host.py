@@ -17,6 +17,7 @@ from perenne.directory import Directory
 from perenne.ids import new_id
 from perenne.messages.records import Run, RunEvent
 from perenne.messages.search import SearchRequest, SearchResponse
+from perenne.mutants import NO_REPLAY, mutant_of
 from perenne.settings import Settings
 from perenne.store import Store
 
@@ -31,7 +32,7 @@ class Host:
         self._followers = Followers(store, self._feeds)
         self._searcher = Searcher(directory, store, settings)
         self._tries: Counter[str] = Counter()
-        self.desk = Desk(store, self._attempt_of)
+        self.desk = Desk(store, self._attempt_of, replays=mutant_of(settings) != NO_REPLAY)
         self._tools = Tools(
             directory=directory,
             store=store,

@@ -1,8 +1,8 @@
 """Deliberate faults, by which tests show that their checks can fail. Inert unless `settings.chaos` is set."""
 
-import os
 from dataclasses import dataclass
 
+from perenne.mutants import ANSWER_BEFORE_COMMIT, NO_DEDUP, mutant_of
 from perenne.settings import Settings
 
 
@@ -16,5 +16,5 @@ class Mutants:
 
 def mutants_of(settings: Settings) -> Mutants:
     """What PERENNE_MUTANT names, if this instance is there to be broken."""
-    name = os.environ.get("PERENNE_MUTANT", "") if settings.chaos else ""
-    return Mutants(answer_before_commit=name == "answer_before_commit", no_dedup=name == "no_dedup")
+    name = mutant_of(settings)
+    return Mutants(answer_before_commit=name == ANSWER_BEFORE_COMMIT, no_dedup=name == NO_DEDUP)

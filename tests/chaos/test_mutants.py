@@ -1,18 +1,23 @@
-"""The checks of the other files can fail: each is shown to, against a writer that breaks the promise on purpose."""
+"""The checks of the other files can fail: each is shown to, against an instance that breaks the promise on purpose."""
 
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import perenne
+from tests.chaos.answers import LONG, QUESTION, assert_whole, watch
 from tests.chaos.load import Load
+from tests.chaos.passages import CAT, OF_THE_CAT, add, assert_found_by_meaning
 from tests.live.running import RunningInstance
 
 ROUNDS = 6  # a kill must fall between an early answer and its commit
+PATIENCE_S = 40.0  # what is not taken up again within this never is: the healthy need a few seconds
 
 
-@pytest.fixture(params=["answer_before_commit", "no_dedup"])
+@pytest.fixture
 def mutant(request: pytest.FixtureRequest) -> Iterator[RunningInstance]:
     running = RunningInstance(PERENNE_CHAOS="1", PERENNE_MUTANT=request.param)
     try:
@@ -22,6 +27,7 @@ def mutant(request: pytest.FixtureRequest) -> Iterator[RunningInstance]:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("mutant", ["answer_before_commit", "no_dedup"], indirect=True)
 async def test_a_writer_that_breaks_the_promise_is_caught(mutant: RunningInstance) -> None:
     for _ in range(ROUNDS):
         async with Load(mutant, clients=16) as load:
@@ -31,3 +37,22 @@ async def test_a_writer_that_breaks_the_promise_is_caught(mutant: RunningInstanc
         if not (await load.check()).clean:
             return
     pytest.fail(f"{ROUNDS} kills of a mutant went unnoticed: the check can't fail")
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mutant", ["no_replay"], indirect=True)
+async def test_a_house_that_takes_nothing_up_again_is_caught(mutant: RunningInstance, tmp_path: Path) -> None:
+    def strike(name: str) -> None:
+        os.kill(mutant.child(name).pid, signal.SIGKILL)
+
+    async with perenne.connect(mutant.address, key=mutant.key) as api:
+        await add(api, tmp_path, "default", *CAT)
+        await assert_found_by_meaning(api, "default", "cat", OF_THE_CAT, within_s=10)
+        (shard,) = [child.name for child in mutant.await_ready().children if child.name.startswith("IndexShard-")]
+        strike(shard)
+        posted = await api.post(QUESTION, options=LONG)
+        shown = await watch(api, posted.run.id, lambda: strike("RunHost"), within_s=PATIENCE_S)
+        with pytest.raises(AssertionError, match="broke off without a word"):
+            await assert_whole(api, shown, posted.run.conversation_id, posted.reply.id)
+        with pytest.raises(AssertionError, match="not found by meaning"):
+            await assert_found_by_meaning(api, "default", "cat", OF_THE_CAT, within_s=10)
