@@ -436,4 +436,4 @@ def _answer_early(taken: list[_Submission], outcomes: list[Outcome]) -> None:
     for submission in taken:
         submission.answered.set_result(tuple(outcomes[at : at + len(submission.items)]))
         at += len(submission.items)
-    time.sleep(0.005)
+    time.sleep(0.05)  # long enough for an answer to be out when a kill falls into it

@@ -65,6 +65,6 @@ async def assert_whole(api: Perenne, shown: Shown, conversation_id: str, message
     assert shown.struck, "the answer ended before it could be struck"
     assert shown.end is not None, "the answer broke off without a word"
     assert shown.end.kind == "done", shown.end.data
-    assert shown.seqs == list(range(1, len(shown.seqs) + 1))
+    assert shown.seqs == [event.seq async for event in api.events(shown.end.run_id)], "not each event once and in order"
     assert shown.text.strip()
     assert await kept_text(api, conversation_id, message_id) == shown.text == shown.end.data["text"]

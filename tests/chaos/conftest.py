@@ -1,8 +1,6 @@
 """One instance for the disasters, rounds, and the record of them. Each disaster leaves the instance healed."""
 
 import os
-import signal
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -52,11 +50,4 @@ async def api(instance: RunningInstance) -> AsyncIterator[Perenne]:
 @pytest.fixture
 def kill(instance: RunningInstance) -> Callable[[str], float]:
     """Kill the child of that name with SIGKILL; the moment it happened."""
-
-    def strike(name: str) -> float:
-        pid = instance.child(name).pid
-        assert pid > 0, f"{name} has no process"
-        os.kill(pid, signal.SIGKILL)
-        return time.monotonic()
-
-    return strike
+    return instance.kill_child

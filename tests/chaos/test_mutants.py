@@ -1,7 +1,5 @@
 """The checks of the other files can fail: each is shown to, against an instance that breaks the promise on purpose."""
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +30,7 @@ async def test_a_writer_that_breaks_the_promise_is_caught(mutant: RunningInstanc
     for _ in range(ROUNDS):
         async with Load(mutant, clients=16) as load:
             await load.acknowledged(60)
-            os.kill(mutant.child("StoreWriter").pid, signal.SIGKILL)
+            mutant.kill_child("StoreWriter")
             await load.acknowledged(30)
         if not (await load.check()).clean:
             return
@@ -42,16 +40,13 @@ async def test_a_writer_that_breaks_the_promise_is_caught(mutant: RunningInstanc
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutant", ["no_replay"], indirect=True)
 async def test_a_house_that_takes_nothing_up_again_is_caught(mutant: RunningInstance, tmp_path: Path) -> None:
-    def strike(name: str) -> None:
-        os.kill(mutant.child(name).pid, signal.SIGKILL)
-
     async with perenne.connect(mutant.address, key=mutant.key) as api:
         await add(api, tmp_path, "default", *CAT)
         await assert_found_by_meaning(api, "default", "cat", OF_THE_CAT, within_s=10)
         (shard,) = [child.name for child in mutant.await_ready().children if child.name.startswith("IndexShard-")]
-        strike(shard)
+        mutant.kill_child(shard)
         posted = await api.post(QUESTION, options=LONG)
-        shown = await watch(api, posted.run.id, lambda: strike("RunHost"), within_s=PATIENCE_S)
+        shown = await watch(api, posted.run.id, lambda: mutant.kill_child("RunHost"), within_s=PATIENCE_S)
         with pytest.raises(AssertionError, match="broke off without a word"):
             await assert_whole(api, shown, posted.run.conversation_id, posted.reply.id)
         with pytest.raises(AssertionError, match="not found by meaning"):

@@ -158,6 +158,11 @@ class RunningInstance:
             time.sleep(_LOOK_AGAIN_S)
         return bool(check())
 
+    def kill_child(self, name: str) -> float:
+        """Kill the child of that name with SIGKILL; the moment it happened."""
+        assert self.until(lambda: _killed(self.child(name).pid), 30), f"{name} has no process"
+        return time.monotonic()
+
     def processes(self) -> dict[int, Proc]:
         return of_instance(self.settings.ray_dir)
 
@@ -169,6 +174,17 @@ class RunningInstance:
         return httpx.Client(
             base_url=self.address, headers={"Authorization": f"Bearer {self.key}"}, timeout=timeout_s, trust_env=False
         )
+
+
+def _killed(pid: int) -> bool:
+    """False without a process, or when it is gone already: the Supervisor's last look is a moment old."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def mark_of_run() -> str:
