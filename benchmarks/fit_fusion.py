@@ -3,7 +3,7 @@
 Questions are split by a hash of their id: the fifth that fits is never evaluated (`benchmarks/retrieval.py` uses the rest).
 A logistic regression with a little ridge, by Newton's method, one for each of (both halves, words alone, meaning alone) and
 (question and passage in one language, in two). A positive is a passage of a judged document; candidates are what the two
-searches return. Documents that were cut count through their passages.
+searches return, with the judged document and once more without it. Documents that were cut count through their passages.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,18 @@ def logistic(x: np.ndarray, y: np.ndarray, prior: np.ndarray | None = None, ridg
     return weights
 
 
-def collect(tables: dict[tuple[str, str], Table], found: Candidates, gold: set[str], wanted: str) -> None:
+def without(found: Candidates, gold: str) -> Candidates:
+    """The same search had the judged document not been there: a score has to say so when nothing answers."""
+    gone = {chunk.id for chunk in found.chunks if chunk.external_id == gold}
+
+    def kept(half: Half | None) -> Half | None:
+        return None if half is None else Half({one: score for one, score in half.scores.items() if one not in gone})
+
+    chunks = [chunk for chunk in found.chunks if chunk.id not in gone]
+    return replace(found, lexical=kept(found.lexical), dense=kept(found.dense), chunks=chunks)
+
+
+def collect(tables: dict[tuple[str, str], Table], found: Candidates, gold: str, wanted: str) -> None:
     """Candidates of one question, as each of the three situations sees them. Only pairs of the question's own kind count:
     in these collections nothing in the other language ever answers, which is no rule of the world."""
     for half in HALVES:
@@ -72,7 +83,7 @@ def collect(tables: dict[tuple[str, str], Table], found: Candidates, gold: set[s
                 continue
             table = tables[half, pair]
             table.rows.append(features(found.question, chunk.id, found.passages[chunk.id], lexical, dense))
-            table.labels.append(1.0 if chunk.external_id in gold else 0.0)
+            table.labels.append(1.0 if chunk.external_id == gold else 0.0)
 
 
 async def gather(samples: Path, house: House, project: str, most: int) -> tuple[dict[tuple[str, str], Table], dict[str, int]]:
@@ -85,7 +96,9 @@ async def gather(samples: Path, house: House, project: str, most: int) -> tuple[
         used[name] = len(chosen)
         for one in chosen:
             request = SearchRequest(user_id=USER, query=one["text"], project_id=project, k=20)
-            collect(tables, await searcher.candidates(request), {one["gold"]}, "cross" if name == "pubmedqa-es" else "same")
+            found = await searcher.candidates(request)
+            for seen in (found, without(found, one["gold"])):
+                collect(tables, seen, one["gold"], "cross" if name == "pubmedqa-es" else "same")
     return tables, used
 
 
@@ -115,6 +128,11 @@ async def main() -> None:
     await house.begin()
     project = await house.mixed(samples)
     tables, used = await gather(samples, house, project, given.most)
+    TARGET.write_text(json.dumps(fitted(tables, used), indent=1) + "\n")
+
+
+def fitted(tables: dict[tuple[str, str], Table], used: dict[str, int]) -> dict[str, Any]:
+    """What is committed."""
     weights: dict[str, dict[str, list[float]]] = {half: {} for half in HALVES}
     for (half, pair), table in tables.items():
         x, y = np.array(table.rows), np.array(table.labels)
@@ -126,9 +144,9 @@ async def main() -> None:
         weights[half][pair] = [round(float(w), 4) for w in logistic(x, y, prior)]
         print(half, pair, len(y), int(y.sum()), dict(zip(FEATURES, weights[half][pair], strict=True)))
     provenance = (
-        f"logistic regression, ridge {RIDGE:g}, questions whose SHA-256 is divisible by {FIT_SHARE}: {used}; one mixed project"
+        f"logistic regression, ridge {RIDGE:g}, by benchmarks/fit_fusion.py; one mixed project; questions by collection: {used}"
     )
-    TARGET.write_text(json.dumps({"provenance": provenance, "features": FEATURES, "weights": weights}, indent=1) + "\n")
+    return {"provenance": provenance, "features": FEATURES, "weights": weights}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from actors.runs import budget, plan, prompt, replies
 from actors.runs.cite import Cosines, cite, texts_to_embed
-from actors.runs.decline import VERDICT_GRAMMAR, hopeless, refuses, verdict_messages
+from actors.runs.decline import VERDICT_BIAS, VERDICT_GRAMMAR, hopeless, refuses, vacuous, verdict_messages
 from actors.runs.journal import Journal, data_of
 from actors.runs.model import Model, ModelAway
 from actors.runs.past import Past
@@ -132,7 +132,7 @@ class Answering:
             request = self._request(messages, grounded=True)
             await self._journal.note("step", name="generate", model=state.model_id, seed=request.seed, passages=len(read))
             written = await self.writer.write(request, self._past.text)
-        if refuses(written.text):
+        if refuses(written.text) or vacuous(query, written.text):
             return await self._declined("the model found nothing", written.usage)
         cited = cite(query, written.text, read, await self._cosines(written.text, read), self._language)
         await self._journal.note("step", name="cite", support=round(cited.support, 4), citations=len(cited.citations))
@@ -227,6 +227,7 @@ class Answering:
             temperature=0.0,
             seed=seed_of(self._run),
             grammar=VERDICT_GRAMMAR,
+            extra={"logit_bias": [["no", VERDICT_BIAS]]},
         )
         try:
             word = (await self._tools.model.word(request)).strip().lower()

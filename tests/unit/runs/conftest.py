@@ -60,21 +60,21 @@ class World:
         space = self.embedder.space
         self.directory.put(names.LANGUAGE, self.language)
         self.directory.put(names.EMBEDDING, self.embedder)
-        for name, kind in (
-            (names.STORE_WRITER, StoreWriter),
-            (names.store_reader(0), StoreReader),
-            (names.index_shard(space, 0), IndexShard),
-        ):
-            part = kind(name, self.settings, self.directory)
-            self.parts.append(part)
-            self.directory.put(name, part)
+        self._put(names.STORE_WRITER, StoreWriter)
         self.space = space
+
+    def _put(self, name: str, kind: Any) -> None:
+        part = kind(name, self.settings, self.directory)
+        self.parts.append(part)
+        self.directory.put(name, part)
 
     def _reply(self, request: object) -> str:
         return self.verdict if getattr(request, "grammar", None) else self.answer
 
     async def begin(self) -> None:
         await self.store.write(CreateUser(command_id="u", user_id="system", new_user_id=USER, name=USER), 30.0)
+        self._put(names.store_reader(0), StoreReader)  # now that there is a database to read
+        self._put(names.index_shard(self.space, 0), IndexShard)
         made = await self.store.write(CreateProject(command_id="p", user_id=USER, project_id=new_id("prj"), name="docs"))
         self.project_id = made.id
         await self.add(TEXTS, LANGUAGES)

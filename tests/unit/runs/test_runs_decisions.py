@@ -1,12 +1,14 @@
 """The pure parts of answering: fusion, routes, plans, budgets, claims."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.runs import budget, plan
 from actors.runs.cite import cite, unmarked
-from actors.runs.decline import refuses
+from actors.runs.decline import refuses, vacuous
 from actors.runs.fuse import FEATURES, HALVES, PAIRS, Half, Question, coefficients, features, fuse
 from actors.runs.past import past_of
 from actors.runs.route import route_of
@@ -195,11 +197,18 @@ def test_a_refusal_is_known_when_it_is_read(answer, refused):
     assert refuses(answer) is refused
 
 
+def test_an_answer_that_only_says_the_question_again_is_no_answer():
+    asked = "¿Qué miembro del Parlamento explicó cómo el museo conservaría la colección?"
+    assert vacuous(asked, "El Parlamento explicó cómo el museo conservaría la colección.")
+    assert not vacuous(asked, "Lo explicó Bryan Davies.")
+    assert not vacuous("Was the engine built by Hale?", "Yes.")
+
+
 @given(st.text(max_size=300))
 def test_sentences_are_exact_spans_in_order(text):
     found = sentences(text)
     assert all(text[one.start : one.end] == one.text for one in found)
-    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
 
 
 def test_figures_are_compared_however_they_are_written():
