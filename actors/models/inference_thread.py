@@ -57,7 +57,8 @@ class Job(Generic[T]):
         try:
             while True:
                 try:
-                    ended, item = await asyncio.wait_for(self._items.get(), SIGN_OF_LIFE_S)
+                    async with asyncio.timeout(SIGN_OF_LIFE_S):  # wait_for of 3.11 may swallow a cancel
+                        ended, item = await self._items.get()
                 except TimeoutError:
                     yield None
                     continue
@@ -141,10 +142,11 @@ class InferenceThread:
                     self._job_s += 0.3 * (self._ended_at - started - self._job_s)
 
     def close(self) -> None:
-        """Stop what is in hand, refuse what comes, end the thread."""
+        """Stop what is in hand and what waits, refuse what comes, end the thread. Harmless twice."""
         with self._lock:
             self._closed = True
-            if self._in_hand is not None:
-                self._in_hand.cancelled.set()
+            for job in (self._in_hand, *self._places):
+                if job is not None:
+                    job.cancelled.set()
             self._line.put((1 << 30, next(self._numbers), None))
         self._thread.join(_CLOSE_S)

@@ -91,7 +91,8 @@ class OpenAILanguage(_Endpoint):
         try:
             while True:
                 try:
-                    chunk = await asyncio.wait_for(chunks.get(), SIGN_OF_LIFE_S)
+                    async with asyncio.timeout(SIGN_OF_LIFE_S):  # wait_for of 3.11 may swallow a cancel
+                        chunk = await chunks.get()
                 except TimeoutError:
                     chunk = GenerateChunk(prompt_progress=None if started else 0.0)
                 if chunk is None:
