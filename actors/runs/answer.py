@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from actors.runs import budget, plan, prompt, replies
 from actors.runs.cite import Cosines, cite, texts_to_embed
-from actors.runs.decline import VERDICT_BIAS, VERDICT_GRAMMAR, hopeless, refuses, vacuous, verdict_messages
+from actors.runs.decline import VERDICT_GRAMMAR, hopeless, refuses, vacuous, verdict_bias, verdict_messages
 from actors.runs.journal import Journal, data_of
 from actors.runs.model import Model, ModelAway
 from actors.runs.past import Past
@@ -227,7 +227,7 @@ class Answering:
             temperature=0.0,
             seed=seed_of(self._run),
             grammar=VERDICT_GRAMMAR,
-            extra={"logit_bias": [["no", VERDICT_BIAS]]},
+            extra={"logit_bias": [["no", verdict_bias(read[0].score, self._language)]]},
         )
         try:
             word = (await self._tools.model.word(request)).strip().lower()

@@ -1,5 +1,6 @@
 """When the honest answer is that the documents do not say."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -12,8 +13,10 @@ from perenne.messages.search import Hit
 # A best passage less likely than this to bear on the question is not read. Of questions that fitted nothing, this declines 6 in
 # 100 whose passage is there, and 28 (Spanish, same article) to 84 (English abstracts) in 100 whose passage is not.
 HOPELESS = 0.08
-# Added to "no" before the model chooses: asked about right passages, a 1.5B model leans to "no" by up to 1.0 (Spanish) in log-odds.
-VERDICT_BIAS = -1.1
+# Log-odds of "yes" over "no" at which a 1.5B model, asked whether the passages answer, is as often right as wrong (12 tuning
+# questions): it leans to "no" in Spanish. Better passages move the bar down, worse ones up, from the pivot on.
+_LEANING = {"es": -0.95, "en": 0.3}
+_PIVOT, _SLOPE = 0.2, 0.5
 VERDICT_GRAMMAR = 'root ::= "yes" | "no"'
 
 _REFUSES = re.compile(
@@ -40,6 +43,12 @@ def verdict_messages(
     *before, _ = grounded_messages(question, hits, history, language)
     asked = _CHECK.get(language or "en", _CHECK["en"]).format(question=question)
     return (*before, ChatMessage(role="user", content=asked))
+
+
+def verdict_bias(best: float, language: str | None) -> float:
+    """What is added to "no" before the model chooses: it has to be surer of a yes the less likely the best passage is."""
+    odds = math.log(max(1e-4, best) / max(1e-4, 1.0 - best)) - math.log(_PIVOT / (1.0 - _PIVOT))
+    return round(_LEANING.get(language or "en", _LEANING["en"]) - _SLOPE * odds, 3)
 
 
 def vacuous(question: str, answer: str) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.runs import budget, plan
 from actors.runs.cite import cite, unmarked
-from actors.runs.decline import refuses, vacuous
+from actors.runs.decline import refuses, vacuous, verdict_bias
 from actors.runs.fuse import FEATURES, HALVES, PAIRS, Half, Question, coefficients, features, fuse
 from actors.runs.past import past_of
 from actors.runs.route import route_of
@@ -195,6 +195,11 @@ def test_marks_that_a_model_invents_are_taken_out():
 )
 def test_a_refusal_is_known_when_it_is_read(answer, refused):
     assert refuses(answer) is refused
+
+
+def test_worse_passages_need_a_surer_yes():
+    assert verdict_bias(0.05, "es") > verdict_bias(0.5, "es") > verdict_bias(0.95, "es")
+    assert verdict_bias(0.2, "en") > verdict_bias(0.2, "es"), "the model leans to no in Spanish"
 
 
 def test_an_answer_that_only_says_the_question_again_is_no_answer():
