@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, select
 from actors.store.fulltext import feed_head
 from actors.store.reading import IDS_AT_ONCE, links_of
 from actors.store.tables import changes, chunks, document_projects, documents, vectors
+from actors.store.work import read_meta
 from perenne import names
 from perenne.messages.search import Feed, FeedItem, ShardHits, ShardQuery
 
@@ -32,10 +33,10 @@ _VECTORS = (
 
 def index_feed(conn: Connection, space: str, after_seq: int, limit_bytes: int) -> Feed:
     """Changes after `after_seq` in order, at least one if there is one, about `limit_bytes` of them at most."""
-    head = feed_head(conn)
+    head, origin = feed_head(conn), read_meta(conn, "origin") or ""
     found = conn.execute(_CHANGES, {"after_": after_seq}).all()
     if not found:
-        return Feed(items=(), upto=max(after_seq, head), head=head)
+        return Feed(items=(), upto=max(after_seq, head), head=head, origin=origin)
     ids = list(dict.fromkeys(row.id for row in found))
     owners: dict[str, str] = {}
     for i in range(0, len(ids), IDS_AT_ONCE):
@@ -46,12 +47,12 @@ def index_feed(conn: Connection, space: str, after_seq: int, limit_bytes: int) -
     weight = 0
     for change in found:
         if items and (weight > limit_bytes or change.seq > read_upto):
-            return Feed(items=tuple(items), upto=items[-1].seq, head=head)
+            return Feed(items=tuple(items), upto=items[-1].seq, head=head, origin=origin)
         item = _item(change, owners.get(change.id), links.get(change.id, ()), rows.get(change.seq, []))
         items.append(item)
         weight += ITEM_BYTES + len(item.vectors)
     upto = head if len(found) < CHANGES_AT_ONCE else found[-1].seq
-    return Feed(items=tuple(items), upto=upto, head=head)
+    return Feed(items=tuple(items), upto=upto, head=head, origin=origin)
 
 
 def _vectors(conn: Connection, space: str, after: int, upto: int, limit_bytes: int) -> tuple[dict[int, list[Any]], int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,11 @@ class House:
         await self.shard.close()
         self.writer._loop = None
 
+    async def close(self) -> None:
+        await self.stop()
+        await self.reader.close()
+        await self.writer.close()
+
     async def write(self, kind: Any, **fields: Any) -> Any:
         return await self.store.write(kind(**({"command_id": new_id("cmd"), "user_id": OWNER} | fields)))
 
@@ -111,9 +117,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     house = House(tmp_path)
     await house.found()
     yield house
-    await house.stop()
-    await house.reader.close()
-    await house.writer.close()
+    await house.close()
 
 
 async def _unlinked(house: House) -> bool:
@@ -146,6 +150,32 @@ async def test_a_restart_takes_up_the_snapshot_and_what_came_since(house: House)
     await house.write(c.DeleteDocument, document_id=added[0])
     house.start()
     assert len((await house.search("prj_a")).ids) == 35
+
+
+async def test_a_shard_whose_database_was_exchanged_begins_from_nothing_however_far_the_other_is(
+    house: House, tmp_path: Path
+) -> None:
+    await house.add("prj_a", 2)
+    await house.search("prj_a")
+    await house.stop()
+    held = await house.shard.applied()
+    other = House(tmp_path / "other")
+    await other.found()
+    try:
+        await other.add("prj_a", 6, chunks=3)
+        await other.search("prj_a")
+        assert await other.writer.head() > held
+        await other.stop()
+        shutil.rmtree(tmp_path / "other" / "index")
+        shutil.copytree(tmp_path / "index", tmp_path / "other" / "index")
+        other.start()
+        await eventually(lambda: _finds(other, 18))
+    finally:
+        await other.close()
+
+
+async def _finds(house: House, count: int) -> bool:
+    return len((await house.search("prj_a")).ids) == count
 
 
 async def test_a_shard_without_its_store_answers_with_what_it_has_and_says_so(house: House) -> None:
