@@ -203,11 +203,11 @@ def add_json_lines(work: Work, command: AddJsonLines) -> Job:
     return job_of(job_row(work.conn, command.job_id))
 
 
-def _relinked(work: Work, document_id: str, chunk_count: int) -> Document:
-    """After a change of a document's projects: shards filter by them."""
+def _relinked(work: Work, document_id: str, project_id: str, chunk_count: int) -> Document:
+    """After a document came into a project or left it: shards filter by them, and the next search of it must see that."""
     seq = work.change("passages", document_id, "projects")
     if chunk_count:
-        work.searched(projects_of(work, document_id), seq)
+        work.searched((project_id,), seq)
     work.change("document", document_id, "update")
     return document(work, document_id)
 
@@ -218,7 +218,7 @@ def link_document(work: Work, command: LinkDocument) -> Document:
     if command.project_id in projects_of(work, row.id):
         return document(work, row.id)
     link(work, row.id, command.project_id, row.chunks)
-    return _relinked(work, row.id, row.chunks)
+    return _relinked(work, row.id, command.project_id, row.chunks)
 
 
 def unlink_document(work: Work, command: UnlinkDocument) -> Document:
@@ -230,7 +230,7 @@ def unlink_document(work: Work, command: UnlinkDocument) -> Document:
     if len(held) == 1:
         raise Conflict("a document is in one project at least; delete it instead")
     unlink(work, row.id, command.project_id, row.chunks)
-    return _relinked(work, row.id, row.chunks)
+    return _relinked(work, row.id, command.project_id, row.chunks)
 
 
 def delete_document(work: Work, command: DeleteDocument) -> Deleted:
