@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,15 +12,6 @@ from tests.chaos.recorder import Recorder
 from tests.live.running import RunningInstance
 
 PROMISE = "after a start, what was acknowledged is there, once"
-
-
-@pytest.fixture
-def doomed() -> Iterator[RunningInstance]:
-    running = RunningInstance()
-    try:
-        yield running
-    finally:
-        running.close()
 
 
 def kill_all(instance: RunningInstance) -> None:
@@ -37,14 +27,13 @@ def kill_all(instance: RunningInstance) -> None:
 
 @pytest.mark.timeout(900)
 async def test_nothing_acknowledged_is_lost_or_doubled_when_everything_is_killed_mid_write(
-    doomed: RunningInstance, recorder: Recorder, round_number: int
+    instance: RunningInstance, recorder: Recorder, round_number: int
 ) -> None:
-    doomed.start()
-    async with Load(doomed) as load:
+    async with Load(instance) as load:
         await load.acknowledged(100)
-        kill_all(doomed)
+        kill_all(instance)
         begun = time.monotonic()
-        await asyncio.to_thread(doomed.start)
+        await asyncio.to_thread(instance.start)
         recovery_s = time.monotonic() - begun
         await load.acknowledged(30)
     account = await load.check()

@@ -1,4 +1,4 @@
-"""HAProxy and the actor that keeps it die by SIGKILL while eight clients write."""
+"""HAProxy, the actor that keeps it and the one that stands in for it die by SIGKILL while eight clients write."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tests.live.running import RunningInstance
 PROMISE = "the address answers again by itself; what was acknowledged is there, once"
 
 
-@pytest.mark.parametrize("victim", ["haproxy", "ray::ProxyActor"])
+@pytest.mark.parametrize("victim", ["haproxy", "ray::HAProxyManager", "ray::ProxyActor"])
 async def test_the_address_answers_again_when_the_proxy_is_killed(
     instance: RunningInstance, recorder: Recorder, round_number: int, victim: str
 ) -> None:
