@@ -12,7 +12,7 @@ from tests.chaos.recorder import Recorder
 from tests.live.running import mark_of_run
 
 PROMISE = "the job goes on at its last checkpoint; every line becomes a document, once"
-LINES = 1500
+LINES = 2500  # so many that two strikes fall before the last
 
 
 async def external_ids(api: Perenne, project: str) -> Counter[str | None]:
@@ -39,6 +39,7 @@ async def test_every_line_becomes_a_document_once_when_the_host_of_jobs_is_kille
     recovery_s: list[float] = []
     for _ in range(2):
         before = await progressed(api, job.id, beyond=0 if not recovery_s else -1)
+        assert before < LINES, "the job ended before it could be struck"
         struck = kill("IngestHost")
         await progressed(api, job.id, beyond=before)
         recovery_s.append(time.monotonic() - struck)
