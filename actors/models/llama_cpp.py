@@ -43,11 +43,11 @@ class LlamaCpp:
         self.context_tokens: int | None = settings.context_tokens
         self._key = secrets.token_urlsafe(32)  # llama.cpp opens a loopback port that would answer anyone
         try:
-            self._server: Any = xllamacpp.Server(self._parameters(xllamacpp, path, settings))
+            self.server: Any = xllamacpp.Server(self._parameters(xllamacpp, path, settings))
         except Exception as error:
             raise EngineFailed(ENGINE, f"{path.name} could not be loaded: {error}") from error
         self._http = httpx.AsyncClient(
-            base_url=self._server.listening_address, headers={"Authorization": f"Bearer {self._key}"}, timeout=_TOKENIZE_S
+            base_url=self.server.listening_address, headers={"Authorization": f"Bearer {self._key}"}, timeout=_TOKENIZE_S
         )
         self._thread = InferenceThread(ENGINE, settings.queue)
         self._prompt_speed, self._speed = Speed(units_min=64), Speed(units_min=8)
@@ -77,8 +77,8 @@ class LlamaCpp:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk, None]:
         """See `LanguageModel.stream`."""
-        answer = _Answer(_body(request), self._prompt_speed, self._speed)
-        job: Job[GenerateChunk] = self._thread.submit(lambda job: answer.generate(self._server, job))
+        answer = _Answer(body_of(request), self._prompt_speed, self._speed)
+        job: Job[GenerateChunk] = self._thread.submit(lambda job: answer.generate(self.server, job))
         items = job.items()
         try:
             async for chunk in items:
@@ -110,10 +110,11 @@ class LlamaCpp:
     def close(self) -> None:
         """See `LanguageModel.close`."""
         self._thread.close()
-        self._server = None  # its destructor ends llama.cpp's threads and frees the weights
+        self.server = None  # its destructor ends llama.cpp's threads and frees the weights
 
 
-def _body(request: GenerateRequest) -> dict[str, Any]:
+def body_of(request: GenerateRequest) -> dict[str, Any]:
+    """The request as llama.cpp takes it. InvalidRequest when there is nothing to answer."""
     messages = [{"role": message.role, "content": message.content} for message in request.messages]
     if not messages:
         raise InvalidRequest("messages: expected at least one, got none", "messages")

@@ -84,7 +84,9 @@ async def test_a_reader_that_leaves_stops_the_engine_within_a_second(language, w
     began = time.monotonic()
     await stream.aclose()
     await eventually(lambda: language.residence.state().queue == 0, 10.0)
-    assert time.monotonic() - began < 1.0
+    # A cancel is seen between two batches of 64 tokens: under a second, but on a machine that reads fewer than 64 tokens a second.
+    batch_s = 64 / language.residence.state().prompt_tokens_per_s
+    assert time.monotonic() - began < max(1.0, 2.5 * batch_s)
 
 
 async def test_an_answer_is_gone_on_from_its_prefix(language) -> None:
