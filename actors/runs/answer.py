@@ -252,7 +252,7 @@ class Answering:
         """Say that the documents do not say. Words that were already shown are taken back first."""
         await self._journal.note("step", name="decline", why=why)
         self.writer.written.text = self.writer.written.text or self._past.text
-        await self.writer.begin_again("no passage holds the answer")
+        await self.writer.begin_again("no passage holds the answer", "withdrawn")
         text = replies.declined(self._language)
         await self._journal.say(text)
         await self._journal.flush()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from actors.runs.journal import Journal
 from actors.runs.model import RESUMES_MAX, Model, ModelAway, cannot_continue, worth_another
@@ -59,11 +60,11 @@ class Writer:
                     await self._model.ready(self._tell)
         raise ModelAway("it broke off again and again")
 
-    async def begin_again(self, reason: str) -> None:
-        """Tell followers to drop the text so far."""
+    async def begin_again(self, reason: str, cause: Literal["outage", "withdrawn"] = "outage") -> None:
+        """Tell followers to drop the text so far: something died, or what was drafted is taken back."""
         self._journal.drop()
         if self.written.text:
-            await self._journal.note("restarted", attempt=self._journal.run.attempt, reason=reason)
+            await self._journal.note("restarted", attempt=self._journal.run.attempt, reason=reason, cause=cause)
         self.written.text = ""
 
     async def _once(self, request: GenerateRequest) -> None:

@@ -1,6 +1,7 @@
 """`perenne ask`, `chat` and `search`."""
 
 import dataclasses
+import sys
 from typing import Annotated
 
 import typer
@@ -12,28 +13,30 @@ from perenne.messages.search import Filters
 
 
 class _Telling:
-    """Prints an answer as it comes."""
+    """Prints an answer: as it comes on a terminal, whole at its end into a pipe."""
 
     def __init__(self, quiet: bool) -> None:
-        self._quiet, self._begun = quiet, False
+        self._quiet, self._live, self._begun = quiet, sys.stdout.isatty(), False
 
     def see(self, event: RunEvent) -> None:
         if self._quiet:
             return
         if event.kind == "sources":
             notes.print(f"[dim]{len(event.data.get('hits', []))} passages found[/dim]")
-        elif event.kind == "delta":
+        elif event.kind == "delta" and self._live:
             self._begun = True
             say(str(event.data.get("text", "")), end="")
-        elif event.kind == "restarted":
+        elif event.kind == "restarted" and self._live:
             if self._begun:
                 say()
-            notes.print("[yellow]the answer was interrupted and begins again[/yellow]")
+            withdrawn = event.data.get("cause") == "withdrawn"
+            words = "taken back: no passage holds it" if withdrawn else "it was interrupted and begins again"
+            notes.print(f"[yellow]{words}[/yellow]")
         elif event.kind == "status" and not self._begun and event.data.get("detail"):
             notes.print(f"[dim]{event.data['detail']}[/dim]")
 
     def end(self, answer: Answer) -> None:
-        say()
+        say("" if self._live else answer.text)
         for citation in answer.citations:
             page = f", page {citation.page}" if citation.page else ""
             notes.print(f"[dim]\\[{citation.number}] {citation.title}{page}: “{citation.quote.strip()[:160]}”[/dim]")

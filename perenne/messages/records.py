@@ -216,7 +216,8 @@ class RunEvent:
     """One durable event of a run; `seq` counts from 1 without gaps. A `heartbeat` is never stored and repeats the last `seq`.
 
     data by kind: status {stage}; step {name, …} (logged results of a stage, not shown); sources {hits: [Hit…]};
-    delta {text}; restarted {attempt, reason} (drop the text so far); citations {citations: [Citation…], text};
+    delta {text}; restarted {attempt, reason, cause} (drop the text so far; cause "outage",
+    or "withdrawn": a draft that no passage holds); citations {citations: [Citation…], text};
     done {state, finish_reason, message_id, text, usage, citations, grounded}; error {code, message}.
     """
 

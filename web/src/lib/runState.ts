@@ -52,7 +52,7 @@ function fold(view: RunView, event: RunEvent): RunView {
     case "delta":
       return { ...view, text: view.text + text(data["text"]) };
     case "restarted":
-      return { ...view, text: "", citations: null, again: true };
+      return { ...view, text: "", citations: null, again: data["cause"] !== "withdrawn" };
     case "citations":
       return { ...view, citations: (data["citations"] as Citation[] | undefined) ?? [], text: text(data["text"]) || view.text };
     case "done":
