@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -23,6 +23,8 @@ from rich.table import Table
 
 import perenne
 from benchmarks.report import Figure, publish
+from cluster.processes import of_instance
+from perenne.settings import load_settings
 
 IDLE_S = 60.0  # over how long idle processor time is measured
 SETTLE_S = 20.0  # rest before it
@@ -38,14 +40,11 @@ def free_port() -> int:
 
 
 def processes(home: Path) -> list[psutil.Process]:
-    """Every process whose environment names this home: the whole instance."""
+    """The whole instance of this home."""
     found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("PERENNE_HOME") == str(home) and process.pid != os.getpid():
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
+    for pid in of_instance(load_settings({**os.environ, "PERENNE_HOME": str(home)}).ray_dir):
+        with suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid))
     return found
 
 
