@@ -11,7 +11,9 @@ def main(wanted: list[str]) -> int:
     if unknown:
         print(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    failed = [name for name in wanted or NAMES if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode]
+    failed = [
+        name for name in wanted or NAMES if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode
+    ]
     if failed:
         print(f"did not end well: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
