@@ -50,8 +50,7 @@ class StoreWriter:
             mutants=mutants_of(settings),
             on_commit=self._committed,
         )
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._moved = asyncio.Event()
+        self._moved: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}  # of each loop that follows: set at the next head
         self._seen = 0
         self._life = Lifecycle(name, settings, directory, self._core.open)
         self._life.begin()
@@ -80,24 +79,29 @@ class StoreWriter:
 
     def _committed(self, head: int) -> None:
         """In the writer's thread."""
-        loop = self._loop
-        if loop is not None and head != self._seen:
-            self._seen = head
-            loop.call_soon_threadsafe(self._wake)
+        if head == self._seen:
+            return
+        self._seen = head
+        for loop in tuple(self._moved):
+            try:
+                loop.call_soon_threadsafe(self._wake, loop)
+            except RuntimeError:  # it is closed, and so is whoever followed on it
+                self._moved.pop(loop, None)
 
-    def _wake(self) -> None:
-        moved, self._moved = self._moved, asyncio.Event()
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        moved, self._moved[loop] = self._moved[loop], asyncio.Event()
         moved.set()
 
     @method(concurrency_group="follow")
     async def follow_head(self, *, after: int) -> AsyncIterator[int]:
         """Each new head at once, the same again every second; ends after 30 s and is asked again."""
         await self._life.ready()
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        self._moved.setdefault(loop, asyncio.Event())
         end = time.monotonic() + names.FOLLOW_LEASE_S
         last = after
         while (left := end - time.monotonic()) > 0:
-            moved = self._moved
+            moved = self._moved[loop]
             head = self._core.head
             if head <= last:
                 try:
@@ -114,6 +118,8 @@ class StoreWriter:
         core = self._core
         if core.fenced:
             self._life.degrade("another writer took over")
+        elif not core.alive:
+            self._life.degrade("nothing writes")
         return self._life.health(
             queue=core.queue, progress_age_s=core.progress_age_s, head=core.head, epoch=core.epoch, log_bytes=core.log_bytes
         )
@@ -142,6 +148,8 @@ class StoreReader:
 
     async def _ask(self, question: Callable[..., Any], **arguments: Any) -> Any:
         await self._life.ready()
+        if not self._open:
+            self._progress = time.monotonic()
         self._open += 1
         try:
             async with asyncio.timeout(ASK_S):

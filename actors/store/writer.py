@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 import uuid_utils
@@ -21,19 +20,17 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from actors.store import remembered
 from actors.store.checkpoint import Checkpointer
 from actors.store.database import check_place, sqlite_path, writing_engine
-from actors.store.handlers import HANDLERS, PREPARERS
+from actors.store.handlers import HANDLERS
 from actors.store.lock import WriterLock
 from actors.store.migrate import migrate
 from actors.store.mutants import Mutants
+from actors.store.submissions import Item, Submission, answer_all, in_our_words, item_of, outcome_of
 from actors.store.work import Counters, Work, read_meta, write_meta
 from perenne import names
 from perenne.clock import Clock, SystemClock
 from perenne.errors import (
     Busy,
     CommandReused,
-    Conflict,
-    InvalidRequest,
-    NotFound,
     PerenneError,
     StorageFailed,
     TooLarge,
@@ -44,23 +41,9 @@ from perenne.messages.commands import Command, Outcome
 log = logging.getLogger(__name__)
 
 PURGE_PERIOD_S = 600.0
+EARLY_S = 0.05  # of the mutant that answers too early: long enough for an answer to be out when a kill falls into it
+AGAIN_S = 0.1  # pause of the writer's thread after it failed
 IDLE_S = 1.0  # the writer's thread looks around this often when nothing comes
-
-
-@dataclass(slots=True)
-class _Item:
-    """One command on its way: its hash, or why it can't have one; what was prepared for it."""
-
-    command: Command
-    body: bytes
-    refused: PerenneError | None
-    prepared: Any
-
-
-@dataclass(slots=True)
-class _Submission:
-    items: list[_Item]
-    answered: "Future[tuple[Outcome, ...]]" = field(default_factory=Future)
 
 
 class _Interrupted(Exception):
@@ -73,33 +56,6 @@ class _Interrupted(Exception):
 
 class _Fenced(Exception):
     """A later writer has this database."""
-
-
-def _item(command: Command) -> _Item:
-    if type(command) not in HANDLERS:
-        return _Item(command, b"", InvalidRequest(f"{type(command).__name__} is no command of this store"), None)
-    try:
-        body = remembered.body_of(command)
-        prepare = PREPARERS.get(type(command))
-        return _Item(command, body, None, None if prepare is None else prepare(command))
-    except PerenneError as error:
-        return _Item(command, b"", error, None)
-
-
-def _in_our_words(error: Exception, command: Command) -> PerenneError:
-    """What a command that failed alone is answered."""
-    if isinstance(error, PerenneError):
-        return error
-    kind = type(command).__name__
-    if isinstance(error, IntegrityError):
-        said = str(error.orig)
-        if "FOREIGN KEY" in said.upper():
-            return NotFound("user", command.user_id)
-        return Conflict(f"{kind}: an id is taken already ({said})")
-    if isinstance(error, DataError | ValueError | OverflowError | TypeError):
-        return InvalidRequest(f"{kind}: {error}")
-    log.error("%s failed", kind, exc_info=error)
-    return PerenneError(f"{kind} failed: {type(error).__name__}: {error}")
 
 
 class WriterCore:
@@ -118,7 +74,8 @@ class WriterCore:
         self._url, self._limit, self._batch = url, queue, batch
         self._clock, self._mutants = clock or SystemClock(), mutants or Mutants()
         self._on_commit = on_commit or (lambda _: None)
-        self._waiting: deque[_Submission] = deque()
+        self._waiting: deque[Submission] = deque()
+        self._taken: list[Submission] = []  # in hand
         self._queued = 0  # commands waiting or in hand
         self._arrived = threading.Condition()
         self._closing = False
@@ -169,6 +126,9 @@ class WriterCore:
         if self._thread is None:
             return
         self._thread.join(within_s)
+        if self._thread.is_alive():  # the lock stays with it
+            log.error("the writer's thread did not end within %g s", within_s)
+            return
         self._thread = None
         if self._checkpointer is not None:
             self._checkpointer.close()
@@ -201,15 +161,20 @@ class WriterCore:
         return self._queued
 
     @property
+    def alive(self) -> bool:
+        """Whether there is a thread that writes."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
     def progress_age_s(self) -> float:
-        """Since the last transaction ended."""
+        """Since the last transaction ended, or since there was something to do again."""
         return time.monotonic() - self._progress if self._queued else 0.0
 
     def submit(self, commands: Sequence[Command]) -> "Future[tuple[Outcome, ...]]":
         """Queue commands; the future has an Outcome each, in order, once they are on disk. Raises Busy (none was taken), TooLarge."""
         if len(commands) > names.COMMANDS_PER_CALL_MAX:
             raise TooLarge("the list of commands", len(commands), names.COMMANDS_PER_CALL_MAX)
-        submission = _Submission([_item(command) for command in commands])
+        submission = Submission([item_of(command) for command in commands])
         if not commands:
             submission.answered.set_result(())
             return submission.answered
@@ -218,6 +183,8 @@ class WriterCore:
                 raise Unavailable(names.STORE_WRITER, 1.0, "another writer took over" if self._fenced else "it is closing")
             if self._queued + len(commands) > self._limit:
                 raise Busy(names.STORE_WRITER, 0.1)
+            if not self._queued:
+                self._progress = time.monotonic()
             self._queued += len(commands)
             self._waiting.append(submission)
             self._arrived.notify()
@@ -226,25 +193,35 @@ class WriterCore:
     # The writer's thread
 
     def _run(self) -> None:
+        """Write until the end. Nothing else ends this thread: what it had in hand is answered, and it goes on."""
         while True:
-            taken = self._take()
-            if taken is None:
+            try:
+                self._write()
+                return
+            except BaseException as error:
+                log.exception("the writer's thread failed: it goes on with a new connection")
+                self._drop_connection()
+                self._answer(None, Unavailable(names.STORE_WRITER, 1.0, f"{type(error).__name__}: {error}"))
+                time.sleep(AGAIN_S)
+
+    def _write(self) -> None:
+        while True:
+            self._taken = self._take() or []
+            if not self._taken and self._closing:
                 break
-            if taken:
-                self._serve(taken)
+            if self._taken:
+                self._serve(self._taken)
             self._keep_house()
         if self._conn is not None:
             self._conn.close()
             self._conn = None
 
-    def _take(self) -> list[_Submission] | None:
-        """As many submissions as fit one transaction; None at the end."""
+    def _take(self) -> list[Submission]:
+        """As many submissions as fit one transaction; none when nothing came."""
         with self._arrived:
             if not self._waiting and not self._closing:
                 self._arrived.wait(IDLE_S)
-            if not self._waiting:
-                return None if self._closing else []
-            taken: list[_Submission] = []
+            taken: list[Submission] = []
             count = 0
             while self._waiting and (not taken or count + len(self._waiting[0].items) <= self._batch):
                 submission = self._waiting.popleft()
@@ -252,7 +229,7 @@ class WriterCore:
                 taken.append(submission)
             return taken
 
-    def _serve(self, taken: list[_Submission]) -> None:
+    def _serve(self, taken: list[Submission]) -> None:
         items = [item for submission in taken for item in submission.items]
         outcomes: list[Outcome] | None = None
         error: PerenneError | None = None
@@ -267,21 +244,21 @@ class WriterCore:
             log.exception("a transaction failed in a way that was not foreseen")
             self._drop_connection()
             error = Unavailable(names.STORE_WRITER, 1.0, f"{type(failure).__name__}: {failure}")
+        self._answer(outcomes, error)
+        try:
+            self._on_commit(self._head)
+        except Exception:
+            log.exception("whoever follows the feed could not be told of %d", self._head)
+
+    def _answer(self, outcomes: list[Outcome] | None, error: PerenneError | None) -> None:
+        """Answer what was taken: each its own part of the outcomes, or the error."""
+        taken, self._taken = self._taken, []
         self._progress = time.monotonic()
         with self._arrived:
-            self._queued -= len(items)
-        at = 0
-        for submission in taken:
-            if submission.answered.done():
-                continue
-            if outcomes is None:
-                submission.answered.set_exception(error or Unavailable(names.STORE_WRITER))
-            else:
-                submission.answered.set_result(tuple(outcomes[at : at + len(submission.items)]))
-            at += len(submission.items)
-        self._on_commit(self._head)
+            self._queued -= sum(len(submission.items) for submission in taken)
+        answer_all(taken, outcomes, error)
 
-    def _outcomes(self, items: list[_Item], taken: list[_Submission]) -> list[Outcome]:
+    def _outcomes(self, items: list[Item], taken: list[Submission]) -> list[Outcome]:
         try:
             return self._transaction(items, taken)
         except _Interrupted as interrupted:
@@ -331,7 +308,7 @@ class WriterCore:
             except Exception as error:
                 log.warning("a broken connection could not be closed: %s", error)
 
-    def _transaction(self, items: list[_Item], taken: list[_Submission]) -> list[Outcome]:
+    def _transaction(self, items: list[Item], taken: list[Submission]) -> list[Outcome]:
         """One transaction. Returns when it is on disk; _Interrupted when nothing of it was kept (or, after a failed commit, when that
         is not known: the ids will tell)."""
         conn = self._connection()
@@ -342,7 +319,8 @@ class WriterCore:
                 began = True
                 outcomes = self._work(conn, items)
                 if self._mutants.answer_before_commit:
-                    _answer_early(taken, outcomes)
+                    answer_all(taken, outcomes)
+                    time.sleep(EARLY_S)
                 committing = True
         except DBAPIError as error:
             self._counters.restore(saved)
@@ -355,7 +333,7 @@ class WriterCore:
         self._head = self._counters.seq
         return outcomes
 
-    def _work(self, conn: Connection, items: list[_Item]) -> list[Outcome]:
+    def _work(self, conn: Connection, items: list[Item]) -> list[Outcome]:
         if int(read_meta(conn, "epoch") or 0) != self._epoch:
             raise _Fenced
         work = Work(conn, self._counters, self._clock.now(), secrets.token_hex)
@@ -366,21 +344,21 @@ class WriterCore:
         for item in items:
             command_id = item.command.command_id
             if item.refused is not None:
-                outcomes.append(_outcome(command_id, item.refused, work.head()))
+                outcomes.append(outcome_of(command_id, item.refused, work.head()))
                 continue
             before = known.get(command_id)
             if before is not None:
                 again = before.body == item.body
                 answer = remembered.answer_of(conn, item.command, before.result) if again else CommandReused(command_id)
-                outcomes.append(_outcome(command_id, answer, before.seq))
+                outcomes.append(outcome_of(command_id, answer, before.seq))
                 continue
             if command_id in first:
                 body, answer, seq = first[command_id]
-                outcomes.append(_outcome(command_id, answer if body == item.body else CommandReused(command_id), seq))
+                outcomes.append(outcome_of(command_id, answer if body == item.body else CommandReused(command_id), seq))
                 continue
             answer = self._one(work, item)
             seq = work.head()
-            outcomes.append(_outcome(command_id, answer, seq))
+            outcomes.append(outcome_of(command_id, answer, seq))
             if not self._mutants.no_dedup:
                 first[command_id] = (item.body, answer, seq)
                 rows.append(remembered.row_of(command_id, item.body, answer, seq, work.now))
@@ -389,11 +367,11 @@ class WriterCore:
             remembered.remember(conn, rows)
         return outcomes
 
-    def _known(self, conn: Connection, items: list[_Item]) -> dict[str, Any]:
+    def _known(self, conn: Connection, items: list[Item]) -> dict[str, Any]:
         ids = [item.command.command_id for item in items if item.refused is None]
         return remembered.find(conn, ids) if ids else {}
 
-    def _one(self, work: Work, item: _Item) -> Any:
+    def _one(self, work: Work, item: Item) -> Any:
         """One command, alone in its savepoint: its value or its error. Raises what took the whole transaction."""
         work.save()
         work.prepared = item.prepared
@@ -403,7 +381,7 @@ class WriterCore:
             if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
                 raise
             work.undo()
-            return _in_our_words(error, item.command)
+            return in_our_words(error, item.command)
         work.keep()
         return value
 
@@ -422,18 +400,3 @@ class WriterCore:
         except Exception as error:
             log.warning("keeping the database in order failed: %s", error)
             self._drop_connection()
-
-
-def _outcome(command_id: str, answer: Any, seq: int) -> Outcome:
-    if isinstance(answer, PerenneError):
-        return Outcome(command_id=command_id, error=answer, seq=seq)
-    return Outcome(command_id=command_id, value=answer, seq=seq)
-
-
-def _answer_early(taken: list[_Submission], outcomes: list[Outcome]) -> None:
-    """The mutant: callers hear of it before it is on disk."""
-    at = 0
-    for submission in taken:
-        submission.answered.set_result(tuple(outcomes[at : at + len(submission.items)]))
-        at += len(submission.items)
-    time.sleep(0.05)  # long enough for an answer to be out when a kill falls into it

@@ -55,13 +55,8 @@ class House:
         self.shard = IndexShard(SHARD, self.settings, self.directory)
         self.directory.put(SHARD, self.shard)
 
-    async def stop(self) -> None:
-        """As an actor, the writer has one loop for all who follow it, which never closes; here each shard brings its own."""
-        await self.shard.close()
-        self.writer._loop = None
-
     async def close(self) -> None:
-        await self.stop()
+        await self.shard.close()
         await self.reader.close()
         await self.writer.close()
 
@@ -140,8 +135,8 @@ async def test_what_was_written_linked_or_deleted_is_seen_by_the_next_search(hou
 async def test_a_restart_takes_up_the_snapshot_and_what_came_since(house: House) -> None:
     await house.add("prj_a", 4)
     await house.search("prj_a")
-    await house.stop()
-    await house.stop()
+    await house.shard.close()
+    await house.shard.close()
     added = await house.add("prj_a", 4)
     await house.write(c.DeleteDocument, document_id=added[0])
     house.start()
@@ -153,7 +148,7 @@ async def test_a_shard_whose_database_was_exchanged_begins_from_nothing_however_
 ) -> None:
     await house.add("prj_a", 2)
     await house.search("prj_a")
-    await house.stop()
+    await house.shard.close()
     held = await house.shard.applied()
     other = House(tmp_path / "other")
     await other.found()
@@ -161,7 +156,7 @@ async def test_a_shard_whose_database_was_exchanged_begins_from_nothing_however_
         await other.add("prj_a", 6, chunks=3)
         await other.search("prj_a")
         assert await other.writer.head() > held
-        await other.stop()
+        await other.shard.close()
         shutil.rmtree(tmp_path / "other" / "index")
         shutil.copytree(tmp_path / "index", tmp_path / "other" / "index")
         other.start()
@@ -205,6 +200,10 @@ async def test_the_health_of_both_tells_what_they_hold(house: House) -> None:
     health = await house.shard.health()
     assert (health.status, health.figures["vectors"], health.figures["dimension"]) == ("ready", 10, DIMENSION)
     assert await house.shard.applied() == health.figures["applied"]
+    assert (await house.writer.health()).status == "ready"
+    await house.writer.close()
+    writer = await house.writer.health()
+    assert (writer.status, writer.detail) == ("degraded", "nothing writes")
     blobs = await house.blob("health")
     assert (blobs.status, blobs.queue) == ("ready", 0)
     assert blobs.figures["free_bytes"] > 0

@@ -237,3 +237,60 @@ def test_without_deduplication_the_repeat_check_fails(tmp_path: Path) -> None:
     first, again = house.send(conversation("c1"))[0], house.send(conversation("c1"))[0]
     assert again != first
     house.close()
+
+
+def test_a_caller_that_gave_up_takes_nobody_elses_answer(house: StoreHouse) -> None:
+    # The answers of whoever came after it in the transaction moved up by one.
+    let_go = held(house)
+    futures = [house.writer.submit((conversation(f"c{n}"),)) for n in range(4)]
+    assert futures[1].cancel()
+    let_go.set()
+    for n in (0, 2, 3):
+        (outcome,) = futures[n].result(20)
+        assert (outcome.command_id, outcome.value.id) == (f"cmd-c{n}", f"c{n}")
+    assert house.writer.queue == 0
+
+
+def test_a_listener_that_fails_ends_nothing(house: StoreHouse) -> None:
+    # A loop that was closed raised in the writer's thread, which ended: nobody was answered any more, and health said "ready".
+    def fail(_: int) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    house.writer._on_commit = fail
+    for n in range(3):
+        assert house.send(conversation(f"c{n}"))[0].error is None
+    assert house.writer.alive
+
+
+@pytest.mark.parametrize("where", ["_serve", "_take", "_keep_house"])
+def test_whatever_fails_in_the_writers_thread_it_answers_and_goes_on(
+    house: StoreHouse, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    real, failed = getattr(house.writer, where), threading.Event()
+
+    def fail_once(*given: Any) -> Any:
+        if failed.is_set() or (given and not given[0]):
+            return real(*given)
+        failed.set()
+        raise SystemExit("out of order")
+
+    monkeypatch.setattr(house.writer, where, fail_once)
+    answered = house.writer.submit((conversation("c1"),))
+    assert failed.wait(5)
+    error = answered.exception(20)
+    assert error is None or (isinstance(error, Unavailable) and "out of order" in str(error))
+    assert house.send(conversation("c1"))[0].error is None
+    assert house.rows("SELECT count(*) FROM conversations") == [(1,)]
+    assert (house.writer.alive, house.writer.queue) == (True, 0)
+
+
+def test_the_age_of_progress_begins_with_the_work(house: StoreHouse) -> None:
+    # A command after an idle night made the writer look hung for as long as the night, and it was replaced.
+    house.send(conversation("c1"))
+    house.writer._progress -= 30_000
+    ages: list[float] = []
+    real = house.writer._outcomes
+    house.writer._outcomes = lambda *given: (ages.append(house.writer.progress_age_s), real(*given))[1]  # type: ignore[method-assign]
+    house.send(conversation("c2"))
+    assert len(ages) == 1
+    assert ages[0] < 60

@@ -1,0 +1,80 @@
+"""Commands on their way to the writer, and how each is answered."""
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.exc import DataError, IntegrityError
+
+from actors.store import remembered
+from actors.store.handlers import HANDLERS, PREPARERS
+from perenne import names
+from perenne.errors import Conflict, InvalidRequest, NotFound, PerenneError, Unavailable
+from perenne.messages.commands import Command, Outcome
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Item:
+    """One command on its way: its hash, or why it can't have one; what was prepared for it."""
+
+    command: Command
+    body: bytes
+    refused: PerenneError | None
+    prepared: Any
+
+
+@dataclass(slots=True)
+class Submission:
+    items: list[Item]
+    answered: "Future[tuple[Outcome, ...]]" = field(default_factory=Future)
+
+
+def item_of(command: Command) -> Item:
+    if type(command) not in HANDLERS:
+        return Item(command, b"", InvalidRequest(f"{type(command).__name__} is no command of this store"), None)
+    try:
+        body = remembered.body_of(command)
+        prepare = PREPARERS.get(type(command))
+        return Item(command, body, None, None if prepare is None else prepare(command))
+    except PerenneError as error:
+        return Item(command, b"", error, None)
+
+
+def in_our_words(error: Exception, command: Command) -> PerenneError:
+    """What a command that failed alone is answered."""
+    if isinstance(error, PerenneError):
+        return error
+    kind = type(command).__name__
+    if isinstance(error, IntegrityError):
+        said = str(error.orig)
+        if "FOREIGN KEY" in said.upper():
+            return NotFound("user", command.user_id)
+        return Conflict(f"{kind}: an id is taken already ({said})")
+    if isinstance(error, DataError | ValueError | OverflowError | TypeError):
+        return InvalidRequest(f"{kind}: {error}")
+    log.error("%s failed", kind, exc_info=error)
+    return PerenneError(f"{kind} failed: {type(error).__name__}: {error}")
+
+
+def outcome_of(command_id: str, answer: Any, seq: int) -> Outcome:
+    if isinstance(answer, PerenneError):
+        return Outcome(command_id=command_id, error=answer, seq=seq)
+    return Outcome(command_id=command_id, value=answer, seq=seq)
+
+
+def answer_all(taken: Sequence[Submission], outcomes: Sequence[Outcome] | None, error: PerenneError | None = None) -> None:
+    """Give each submission its own part of the outcomes, or the error. Who was answered, or gave up, is left out."""
+    at = 0
+    for submission in taken:
+        own = None if outcomes is None else tuple(outcomes[at : at + len(submission.items)])
+        at += len(submission.items)
+        with contextlib.suppress(InvalidStateError):
+            if own is None:
+                submission.answered.set_exception(error or Unavailable(names.STORE_WRITER))
+            else:
+                submission.answered.set_result(own)
