@@ -19,7 +19,7 @@ _OPTIONS: dict[str, Any] = {
     "graceful_shutdown_timeout_s": 2.0,
     "graceful_shutdown_wait_loop_s": 0.1,
     "health_check_period_s": 1.0,
-    "health_check_timeout_s": 3.0,
+    "health_check_timeout_s": 5.0,  # llama.cpp holds the interpreter while it loads: 5 s for 1.5B on a crowded machine
 }
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ class LlamaCpp:
 
         xllamacpp: Any = import_module("xllamacpp")
 
+        _read_ahead(path)
         self.context_tokens: int | None = settings.context_tokens
         self._key = secrets.token_urlsafe(32)  # llama.cpp opens a loopback port that would answer anyone
         try:
@@ -113,6 +113,14 @@ class LlamaCpp:
         self.server = None  # its destructor ends llama.cpp's threads and frees the weights
 
 
+def _read_ahead(path: Path) -> None:
+    """Bring the file into the page cache: llama.cpp holds the interpreter while it loads, and a slow disk would stop health checks."""
+    with path.open("rb", buffering=0) as file:
+        buffer = bytearray(4 << 20)
+        while file.readinto(buffer):
+            pass
+
+
 def body_of(request: GenerateRequest) -> dict[str, Any]:
     """The request as llama.cpp takes it. InvalidRequest when there is nothing to answer."""
     messages = [{"role": message.role, "content": message.content} for message in request.messages]
@@ -147,7 +155,6 @@ class _Answer:
         self._body = body
         self._prompt_speed, self._speed = prompt_speed, speed
         self.prompt_progress: float | None = 0.0  # None once text comes
-        self._read: tuple[int, float] | None = None  # tokens of the prompt done, and when
         self._finish: str | None = None
         self._usage: Usage | None = None
         self._error: PerenneError | None = None
@@ -188,13 +195,10 @@ class _Answer:
                 prompt_tokens=usage["prompt_tokens"], completion_tokens=usage["completion_tokens"], cached_tokens=cached
             )
         if timings := piece.get("timings"):
+            self._prompt_speed.add(timings.get("prompt_n", 0), timings.get("prompt_ms", 0) / 1000)
             self._speed.add(timings.get("predicted_n", 0), timings.get("predicted_ms", 0) / 1000)
 
     def _take_progress(self, progress: dict[str, Any], job: Job[GenerateChunk]) -> None:
-        now = time.monotonic()
-        if self._read is not None:
-            self._prompt_speed.add(progress["processed"] - self._read[0], now - self._read[1])
-        self._read = (progress["processed"], now)
         self.prompt_progress = progress["processed"] / max(1, progress["total"])
         job.emit(GenerateChunk(prompt_progress=self.prompt_progress))
 
