@@ -38,7 +38,7 @@ class OnnxEmbedder:
 
         self.space, self.dimension = space, dimension
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = (
+        options.intra_op_num_threads = settings.threads or 1  # the other core is the language model's
             settings.threads or 1
         )  # a second thread gained nothing on short texts beside a busy model
         options.inter_op_num_threads = 1
