@@ -39,8 +39,6 @@ class OnnxEmbedder:
         self.space, self.dimension = space, dimension
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = settings.threads or 1  # the other core is the language model's
-            settings.threads or 1
-        )  # a second thread gained nothing on short texts beside a busy model
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_cpu_mem_arena = False  # else the largest batch ever seen stays in memory
