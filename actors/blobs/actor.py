@@ -11,6 +11,7 @@ import ray
 
 from actors.blobs.files import BlobFiles
 from actors.blobs.layout import Layout
+from actors.blobs.sweeper import BLOB_GRACE_S, UPLOAD_AGE_S, Sweeper
 from actors.blobs.uploads import Uploads
 from perenne.directory import Directory
 from perenne.lifecycle import Lifecycle
@@ -22,9 +23,6 @@ Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 
 WORK = 16  # calls in hand
 THREADS = 4  # of them at the disk at once
-UPLOAD_AGE_S = 86_400.0  # an upload that nobody touched for this long is dropped
-SWEEP_EVERY_S = 3_600.0
-BLOB_GRACE_S = 86_400.0  # a file that no row names is spared for this long
 
 
 def _in(group: str) -> Callable[[Method], Method]:
@@ -41,13 +39,14 @@ class BlobStore:
         self._files, self._uploads = BlobFiles(layout), Uploads(layout, settings.ingest.file_bytes_max)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
         self._working = 0
-        self._progress_at = self._swept_at = time.monotonic()
+        self._progress_at = time.monotonic()
+        self._sweeper = Sweeper(self._files, self._uploads, directory)
         self._life = Lifecycle(name, settings, directory, self._recover)
         self._life.begin()
 
     def _recover(self) -> None:
         self._files.open()
-        self._uploads.sweep(UPLOAD_AGE_S)
+        self._sweeper.start()
 
     async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
         await self._life.ready()
@@ -63,9 +62,6 @@ class BlobStore:
     @_in("files")
     async def begin(self) -> str:
         """A new upload's id."""
-        if time.monotonic() - self._swept_at > SWEEP_EVERY_S:
-            self._swept_at = time.monotonic()
-            await self._do(self._uploads.sweep, UPLOAD_AGE_S)
         return await self._do(self._uploads.begin)
 
     @_in("files")
@@ -123,3 +119,4 @@ class BlobStore:
 
     async def close(self) -> None:
         """Nothing is held that the disk does not have; harmless twice."""
+        self._sweeper.stop()

@@ -22,6 +22,11 @@ class BlobFiles:
         """Make the folders, for their owner alone. OSError when that fails."""
         for folder in (self._layout.root, self._layout.incoming):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for aside in self._layout.incoming.glob("*.old"):  # a sweep died amid its work
+            with suppress(NotFound):  # no file of ours
+                path = self._layout.blob(aside.stem)
+                if not path.exists():
+                    aside.rename(path)
 
     def stat(self, blob_hash: str) -> int | None:
         """Its size, None when there is none."""
@@ -70,10 +75,19 @@ class BlobFiles:
             for blob_hash, path in self._layout.blobs():
                 with suppress(FileNotFoundError):
                     found = path.stat()
-                    if blob_hash not in named and found.st_mtime < before:
-                        path.unlink()
+                    if blob_hash not in named and found.st_mtime < before and self._drop(path, before):
                         removed, freed = removed + 1, freed + found.st_size
         return removed, freed
+
+    def _drop(self, path: Path, before: float) -> bool:
+        """Out of the way first: the same content may be committed this very moment, and then it is put back."""
+        aside = self._layout.incoming / f"{path.parent.name}{path.name}.old"
+        path.rename(aside)
+        if aside.stat().st_mtime >= before:
+            aside.rename(path)
+            return False
+        aside.unlink()
+        return True
 
     def free_bytes(self) -> int:
         """Room on the disk."""

@@ -229,6 +229,11 @@ class StoreReader:
     async def open_jobs(self) -> tuple[Job, ...]:
         return await self._ask(self._reading.open_jobs)
 
+    @method(concurrency_group="read")
+    async def blob_hashes(self) -> frozenset[str]:
+        """The files that documents and jobs name, of all users: what a sweep must spare."""
+        return await self._ask(self._reading.blob_hashes)
+
     # Conversations and runs
 
     @method(concurrency_group="read")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select, tuple_
+from sqlalchemy import Connection, Select, bindparam, select, tuple_, union
 
 from actors.store.pages import bounded, cursor, place
 from actors.store.rows import chunk_of, document_of, job_of, key_of, project_of, user_of
@@ -198,3 +198,9 @@ def neighbours(conn: Connection, user_id: str, chunk_id: int, before: int, after
     last = chunk.ordinal + max(0, min(after, NEIGHBOURS_MAX))
     rows = conn.execute(_AROUND, {"document_": chunk.document_id, "from_": first, "to_": last})
     return Passages(chunks=tuple(chunk_of(row) for row in rows))
+
+
+def blob_hashes(conn: Connection) -> frozenset[str]:
+    """Of every user: the files that a document or a job names."""
+    named = [select(table.c.blob_hash).where(table.c.blob_hash.is_not(None)) for table in (documents, jobs)]
+    return frozenset(conn.execute(union(*named)).scalars())
