@@ -27,6 +27,7 @@ CONTROL_TIMEOUT_S = 20.0  # one call to the control plane: making an actor, depl
 SERVE_LOOK_S = 3.0  # between looks at Serve when all is well; each second otherwise
 DEPLOY_AGAIN_S = 15.0  # an application that is missing or failed to deploy is handed to Serve again after this
 STOP_SERVE_S = 12.0
+CLOSE_S = 3.0  # an owner that was told to close; then for its process to end
 
 
 class Tending:
@@ -260,9 +261,9 @@ class Tending:
     async def _end(self, child: Child) -> None:
         if hasattr(spawning.load(child.code), "close"):
             with contextlib.suppress(Exception):
-                await self._directory.call(child.name, "close", timeout_s=3.0)
+                await self._directory.call(child.name, "close", timeout_s=CLOSE_S)
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(3.0):
+            async with asyncio.timeout(CLOSE_S):
                 await asyncio.to_thread(spawning.end, child.name, restart=False)
 
 
