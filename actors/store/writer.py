@@ -41,7 +41,7 @@ from perenne.messages.commands import Command, Outcome
 log = logging.getLogger(__name__)
 
 PURGE_PERIOD_S = 600.0
-EARLY_S = 0.05  # of the mutant that answers too early: long enough for an answer to be out when a kill falls into it
+EARLY_S = 0.25  # of the mutant that answers too early: long enough for an answer to be out when a kill falls into it
 AGAIN_S = 0.1  # pause of the writer's thread after it failed
 IDLE_S = 1.0  # the writer's thread looks around this often when nothing comes
 
