@@ -171,7 +171,8 @@ layout = Layout(Path({str(root)!r}))
 files, uploads = BlobFiles(layout), Uploads(layout, {LIMIT})
 files.open()
 def say(*words):
-    print(*words, flush=True)
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")  # in one piece: a kill may fall between two
+    sys.stdout.flush()
 {textwrap.dedent(body)}
 """
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
