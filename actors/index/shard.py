@@ -171,7 +171,7 @@ class Shard:
         vector = np.frombuffer(query.vector, dtype="<f4").astype(np.float32)
         if not np.isfinite(vector).all():
             raise InvalidRequest("the vector has components that are not numbers", "vector")
-        if codes is None:
+        if codes is None or not dimension:  # nothing allowed, or no vector came yet
             return ShardHits(ids=(), scores=(), applied_seq=applied)
         rows = [part.allowed_rows(codes, languages) for part in parts]
         quick = [quick_scores(part.vectors, vector, its) for part, its in zip(parts, rows, strict=True)]

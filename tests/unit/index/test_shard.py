@@ -232,3 +232,13 @@ def test_a_deleted_vector_leaves_the_files_in_time(tmp_path: Path) -> None:
 def test_when_a_merge_is_worth_it(load: dict[str, int], merge: bool) -> None:
     zero = dict(base_rows=0, tail_rows=0, dead_rows=0, oldest_dead_s=0.0, rows_since_snapshot=0, change_age_s=0.0)
     assert policy.merge_due(policy.Load(**{**zero, **load})) is merge
+
+
+def test_a_document_without_vectors_in_an_empty_shard_is_found_by_nobody_and_fails_nothing(tmp_path: Path) -> None:
+    # Its owner was known and the dimension was not: the search multiplied vectors of no dimension by one of sixteen.
+    shard = Shard(tmp_path, SPEC)
+    shard.open()
+    item = FeedItem(seq=1, op="set", document_id="d", user_id="ana", project_ids=("p",))
+    shard.apply(Feed(items=(item,), upto=1, head=1))
+    query = ShardQuery(vector=bytes(64), k=5, user_id="ana", project_ids=("p",))
+    assert shard.search(query) == ShardHits(ids=(), scores=(), applied_seq=1)
