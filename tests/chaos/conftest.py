@@ -18,10 +18,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def recorder() -> Iterator[Recorder]:
+def recorder(request: pytest.FixtureRequest) -> Iterator[Recorder]:
     held = Recorder()
     yield held
-    held.write()
+    held.write(failed=request.session.testsfailed)
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,8 @@ class Recorder:
         row.lost += lost
         row.doubled += doubled
 
-    def write(self) -> None:
+    def write(self, failed: int) -> None:
+        """Write the rows down, and how many tests of this run failed: a file with any is no proof."""
         if not self._rows:
             return
         rows = [
@@ -50,4 +51,5 @@ class Recorder:
             for fault, row in self._rows.items()
         ]
         OUT.parent.mkdir(parents=True, exist_ok=True)
-        OUT.write_text(json.dumps({"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "rows": rows}, indent=1) + "\n")
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        OUT.write_text(json.dumps({"at": at, "failed": failed, "rows": rows}, indent=1) + "\n")
