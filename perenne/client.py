@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,8 @@ from perenne import names
 from perenne.api import Perenne
 from perenne.errors import Busy, ConfigurationError, DeadlineExceeded, PerenneError, Unavailable
 from perenne.settings import home_of, load_settings
+
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # at 0, Ray's core looks for the head on loopback, where ours is
 
 
 def _translate(error: BaseException, name: str) -> BaseException:
@@ -161,16 +164,20 @@ def _connect_actors(home: Path) -> Perenne:
     """Join the instance's Ray as a driver that adds nothing to it."""
     from perenne.actor_api import ActorPerenne
 
-    try:
-        import ray
-    except ImportError as error:
-        raise ConfigurationError("calling actors needs ray: pip install 'perenne[ray]', or connect to an address") from error
     instance = instance_of(home)
     settings = load_settings({**os.environ, "PERENNE_HOME": str(home)})
-    if not cast("Any", ray).is_initialized():
+    joined = "ray" in sys.modules and cast("Any", sys.modules["ray"]).is_initialized()
+    if not joined:  # Ray reads some of these when it is imported
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.update({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"})
-        os.environ["RAY_AUTH_TOKEN_PATH"] = instance["token_path"]
+        os.environ.update({_LOOPBACK: "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": instance["token_path"]})
+    try:
+        import ray
+        from ray._private import ray_constants
+    except ImportError as error:
+        raise ConfigurationError("calling actors needs ray: pip install 'perenne[ray]', or connect to an address") from error
+    if not joined:
+        loaded: Any = ray_constants
+        loaded.ENABLE_RAY_CLUSTER = False  # the same, where the caller had imported Ray before
         try:
             cast("Any", ray).init(
                 address=instance["ray_address"], namespace=names.NAMESPACE, log_to_driver=False, logging_level="ERROR"
