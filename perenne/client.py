@@ -21,9 +21,11 @@ def _translate(error: BaseException, name: str) -> BaseException:
     """Ray's errors in our words; what the owner itself raised comes through as it was."""
     from ray import exceptions as ray_errors
 
+    cause = getattr(error, "cause", None)
+    if isinstance(error, ray_errors.RayTaskError) and isinstance(cause, PerenneError):
+        return cause  # before the next: Ray's error is of the cause's class too, and its words are the owner's traceback
     if isinstance(error, PerenneError):
         return error
-    cause = getattr(error, "cause", None)
     if isinstance(cause, PerenneError):
         return cause
     if isinstance(error, ray_errors.TaskCancelledError):

@@ -33,6 +33,7 @@ class Place:
     skipped: int = 0
     part: int = 0
     errors: tuple[dict[str, Any], ...] = ()
+    chunks: int = 0
 
     @staticmethod
     def load(text: str | None) -> "Place":
@@ -40,17 +41,21 @@ class Place:
             row: Any = orjson.loads(text or "{}")
             errors = tuple({"line": int(e["line"]), "error": str(e["error"])} for e in row["errors"])
             offset, line, added, skipped, part = (int(row[name]) for name in ("offset", "line", "added", "skipped", "part"))
-            return Place(offset, line, added, skipped, part, errors)
+            return Place(offset, line, added, skipped, part, errors, int(row.get("chunks", 0)))
         except (ValueError, KeyError, TypeError):
             return Place()
 
     def dump(self) -> str:
-        names = ("offset", "line", "added", "skipped", "part", "errors")
+        names = ("offset", "line", "added", "skipped", "part", "errors", "chunks")
         return orjson.dumps({name: getattr(self, name) for name in names}).decode()
 
     def result(self) -> dict[str, Any]:
         """What the job's owner is told."""
-        return {"added": self.added, "skipped": self.skipped, "errors": list(self.errors)}
+        return {"added": self.added, "skipped": self.skipped, "chunks": self.chunks, "errors": list(self.errors)}
+
+    def good(self, parts: list[IndexedDocument]) -> "Place":
+        """One line more that is a document."""
+        return replace(self, added=self.added + 1, chunks=self.chunks + sum(len(part.chunks) for part in parts))
 
     def bad(self, why: str) -> "Place":
         """One line more that could not be used."""
@@ -186,7 +191,7 @@ class LineReader:
             parts = self._parts(line)
             if gathered.fits(parts):
                 gathered.add(parts[0])
-                end = self.place = replace(after, added=after.added + 1)
+                end = self.place = after.good(parts)
                 continue
             if gathered.documents:
                 self._held = (line, before)
@@ -195,7 +200,7 @@ class LineReader:
         return [self._part(tuple(gathered.documents), end)] if gathered.documents else []
 
     def _long(self, parts: list[IndexedDocument], before: Place, after: Place) -> list[Part]:
-        self.place = replace(after, added=after.added + 1)
+        self.place = after.good(parts)
         found: list[Part] = []
         for number in range(before.part, len(parts)):
             last = number == len(parts) - 1

@@ -14,7 +14,7 @@ from actors.ingest.pipeline import Part
 
 
 async def index_lines(shop: Workshop, holding: Holding, path: Path) -> dict[str, Any]:
-    """-> {"added", "skipped", "errors"}. Raises Refused when no line of it can be used, EmbedderAway, LeaseLost."""
+    """-> {"added", "skipped", "chunks", "errors"}. Raises Refused when no line of it can be used, EmbedderAway, LeaseLost."""
     job = holding.job
     reader = await asyncio.to_thread(LineReader, path, job.project_id or "", shop.chunk_chars, Place.load(job.checkpoint))
 
