@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("commands", "retrieval", "models", "language_latency", "edge", "running", "answers")
+NAMES = ("commands", "retrieval", "models", "language_latency", "answer_latency", "edge", "running", "answers")
 
 
 def main(wanted: list[str]) -> int:

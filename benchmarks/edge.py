@@ -1,7 +1,8 @@
-"""`GET /api/projects` with a key: through the running instance, beside the same application on bare uvicorn over the same store.
+"""`GET /api/projects` with a key: through a running instance, beside the same application on bare uvicorn over the same store.
 
-`python -m benchmarks.edge` against the instance of PERENNE_HOME; `--address` and `--key` (or PERENNE_ADDRESS, PERENNE_KEY) name another.
-The bare side opens a copy of the database: the same rows and code, no Ray and no HAProxy."""
+`python -m benchmarks.edge` starts an instance of its own with the tiny profile and a rate limit that nothing here reaches;
+`--address` and `--home` measure one that runs already (its own limit must be as high). The bare side opens a copy of the database:
+the same rows and code, in one process, with neither Ray nor HAProxy."""
 
 import argparse
 import asyncio
@@ -19,9 +20,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.report import Figure, publish
+from benchmarks.running import free_port, instance
 
 WARM_S = 1.0
+SETTLE_S = 10.0  # after a start, before anything is measured
 CONCURRENT = 32
+REQUESTS_PER_MINUTE = 10_000_000  # of a key, on both sides: the shipped limit would answer most of these with 429
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,9 @@ def _serve_bare(home: str, port: int) -> None:
     from serve.http import build_app
 
     settings = load_settings({**os.environ, "PERENNE_HOME": home})
-    settings = settings.model_copy(update={"edge": settings.edge.model_copy(update={"requests_per_minute": 10_000_000})})
+    settings = settings.model_copy(
+        update={"edge": settings.edge.model_copy(update={"requests_per_minute": REQUESTS_PER_MINUTE})}
+    )
     directory = FakeDirectory()
     directory.put(names.store_reader(0), StoreReader(names.store_reader(0), settings, directory))
     uvicorn.run(build_app(settings, directory), port=port, log_level="error", access_log=False)
@@ -112,27 +118,46 @@ def bare(home: Path) -> Iterator[str]:
             process.join(10)
 
 
-def main() -> int:
-    home = Path(os.environ.get("PERENNE_HOME") or Path.home() / ".perenne")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--address", default=os.environ.get("PERENNE_ADDRESS", f"http://127.0.0.1:{os.environ.get('PERENNE_PORT') or 8000}")
-    )
-    parser.add_argument("--key", default=os.environ.get("PERENNE_KEY"))
-    parser.add_argument("--seconds", type=float, default=5.0)
-    given = parser.parse_args()
-    key = given.key or (home / "key").read_text().strip()
+@contextmanager
+def own() -> Iterator[tuple[str, Path]]:
+    """Address and home of an instance of our own."""
+    with tempfile.TemporaryDirectory(prefix="ph-") as scratch:
+        home, port = Path(scratch, "home"), free_port()
+        home.mkdir()
+        (home / "config.yaml").write_text(f"edge:\n  requests_per_minute: {REQUESTS_PER_MINUTE}\n")
+        with instance(home, port, PERENNE_PROFILE="tiny"):
+            time.sleep(SETTLE_S)
+            yield f"http://127.0.0.1:{port}", home
+
+
+def figures_of(address: str, home: Path, seconds: float) -> list[Figure]:
+    key = (home / "key").read_text().strip()
     figures: list[Figure] = []
     with bare(home) as beside:
         for concurrent in (1, CONCURRENT):
-            ours, theirs = [asyncio.run(measure(where, key, concurrent, given.seconds)) for where in (given.address, beside)]
-            named = f"GET /api/projects, {concurrent} at once"
+            ours, theirs = [asyncio.run(measure(where, key, concurrent, seconds)) for where in (address, beside)]
+            named = f"GET /api/projects, {concurrent} client{'s' * (concurrent > 1)}"
             figures += [
                 Figure(f"{named}, p50", ours.p50_ms, theirs.p50_ms, "ms", note="theirs: the same application on bare uvicorn"),
                 Figure(f"{named}, p99", ours.p99_ms, theirs.p99_ms, "ms"),
-                Figure(f"{named}, rate", ours.per_s, theirs.per_s, "1/s"),
+                Figure(f"{named}, rate", ours.per_s, theirs.per_s, "requests/s"),
             ]
-    return 0 if publish("edge", figures) else 1
+    return figures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--address", help="an instance that runs already; without it one of our own is started")
+    parser.add_argument("--home", type=Path, default=Path(os.environ.get("PERENNE_HOME") or Path.home() / ".perenne"))
+    parser.add_argument("--seconds", type=float, default=5.0)
+    given = parser.parse_args()
+    if given.address:
+        figures = figures_of(given.address, given.home, given.seconds)
+    else:
+        with own() as (address, home):
+            figures = figures_of(address, home, given.seconds)
+    limit = f"requests_per_minute: {REQUESTS_PER_MINUTE} on both sides"
+    return 0 if publish("edge", figures, settings=limit, profile="tiny" if not given.address else None) else 1
 
 
 if __name__ == "__main__":

@@ -75,9 +75,9 @@ def cpu_s(process: psutil.Process) -> float:
 
 
 @contextmanager
-def instance(home: Path, port: int) -> Iterator[float]:
+def instance(home: Path, port: int, **environment: str) -> Iterator[float]:
     """`perenne up` until it answers ready; yields the seconds that took. Ends it with Ctrl-C's signal."""
-    env = {**os.environ, "PERENNE_HOME": str(home), "PERENNE_PORT": str(port)}
+    env = {**os.environ, "PERENNE_HOME": str(home), "PERENNE_PORT": str(port), **environment}
     log = (home.parent / f"{home.name}.log").open("ab")
     begun = time.monotonic()
     root = subprocess.Popen([Path(sys.executable).with_name("perenne"), "up"], env=env, stdout=log, stderr=log)
