@@ -13,9 +13,11 @@ from perenne.messages.records import Citation
 from perenne.messages.search import Hit
 
 SUPPORTED = 0.5  # estimated probability that the passage holds the claim, from here on it is cited
+_YES_OR_NO = re.compile(r"\W*(?:yes|no|sí|si)\b\W", re.IGNORECASE)
 _MARK = re.compile(r"\s*\[(?:\d+(?:\s*[,;-]\s*\d+)*)\]|\s*\((?:[Pp]as(?:sage|aje)s?) \[?\d+\]?\)")
 _QUESTION_SHARE = 0.1  # of two passages that hold a claim, the one that also speaks of what was asked
 _RANK_SHARE = 0.1  # and the one that search thinks more of
+_SPEAKS_OF = 0.5  # share of a question's words from which on a passage speaks of what was asked
 
 # A claim's weights: bias, share of its words held, share of its new words held (those that the question did not have), cosine,
 # a figure that the passage lacks, a name that it lacks. Between languages words can't be held, so meaning has to carry more.
@@ -82,7 +84,13 @@ def support_score(question: str, sentence: str, window: str, hit: Hit, cosine: f
         1.0 if names(sentence) - around else 0.0,
     )
     z = sum(x * w for x, w in zip(row, _CROSS if cross else _SAME, strict=True))
-    return 1.0 / (1.0 + math.exp(-z))
+    held_here = 1.0 / (1.0 + math.exp(-z))
+    if not _YES_OR_NO.match(f"{sentence} ") or row[4] or row[5]:
+        return held_here
+    # A yes or no is drawn from the whole passage and seldom said in one sentence of it: what counts is whether the passage speaks
+    # of what was asked, and bears on it, which is what a hit's score estimates.
+    speaks = _share(asked, frozenset(stems(f"{hit.title} {hit.text}"))) >= _SPEAKS_OF
+    return max(held_here, hit.score) if speaks else held_here
 
 
 def best_support(question: str, sentence: str, hits: Sequence[Hit], cosines: Cosines, language: str | None) -> Support | None:

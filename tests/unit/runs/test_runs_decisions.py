@@ -58,6 +58,16 @@ def test_a_passage_that_both_halves_favour_comes_first_and_scores_stay_probabili
     assert order[0][1] > 5 * order[-1][1]
 
 
+def test_a_yes_rests_on_the_whole_passage_if_that_bears_on_the_question_and_lacks_no_figure():
+    question, answer = "Did steam make weaving cheaper at the mill?", "Yes, steam made weaving cheaper at the mill."
+    text = (
+        "Before steam the mill sold cloth at nine pence. After the engine came, weaving cost half and cloth fell to four pence."
+    )
+    assert cite(question, answer, [hit(text, 0.7)], {}, "en").citations
+    assert not cite(question, answer, [hit(text, 0.2)], {}, "en").citations
+    assert not cite(question, "Yes, weaving at the mill was cheaper by 1911.", [hit(text, 0.7)], {}, "en").citations
+
+
 def test_between_languages_meaning_outweighs_a_word_that_happens_to_match():
     question = Question("es", frozenset(stems("¿Quién construyó el motor de vapor Hale?")))
     chunks = [chunk(1, "Robert Hale bred horses.", "en"), chunk(2, "The steam engine was built by Robert.", "en")]
