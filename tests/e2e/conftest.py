@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.fake_instance import KEY, FakeInstance
+from tests.live.running import RunningInstance
 
 ROOT = Path(__file__).resolve().parents[2]
 DIST = ROOT / "web" / "dist"
@@ -82,13 +83,32 @@ def fake(dist: Path) -> Iterator[FakeInstance]:
     instance.stop()
 
 
-@pytest.fixture
-def instance(fake: FakeInstance) -> Instance:
-    """PERENNE_E2E_ADDRESS and PERENNE_E2E_KEY, else the told one."""
+def _given() -> Instance | None:
+    """The instance that PERENNE_E2E_ADDRESS and PERENNE_E2E_KEY name, if they do."""
     address, key = os.environ.get("PERENNE_E2E_ADDRESS"), os.environ.get("PERENNE_E2E_KEY")
-    if address and key:
-        return Instance(address.rstrip("/"), key)
-    return Instance(fake.address, KEY)
+    return Instance(address.rstrip("/"), key) if address and key else None
+
+
+@pytest.fixture(scope="session")
+def instance(dist: Path, chromium: Any) -> Iterator[Instance]:
+    """A real one: the one given, else one of the smallest profile that is started here and ended after the last test."""
+    if given := _given():
+        yield given
+        return
+    running = RunningInstance()
+    try:
+        running.start()
+        yield Instance(running.address, running.key)
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def citing(request: pytest.FixtureRequest) -> Instance:
+    """One whose answers cite for certain: the one given, else the told one. The smallest model may decline instead."""
+    if given := _given():
+        return given
+    return Instance(request.getfixturevalue("fake").address, KEY)
 
 
 @pytest.fixture
