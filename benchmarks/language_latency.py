@@ -90,7 +90,7 @@ async def measure(asked: argparse.Namespace) -> list[Figure]:
 def main() -> None:
     """Measure, print and write build/bench/language_latency.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models-dir", type=Path, required=True)
+    parser.add_argument("--models-dir", type=Path, default=Path("build/models"))
     parser.add_argument("--model", default="smollm2-135m-instruct-q4_1")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()

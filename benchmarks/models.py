@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gzip
 import json
+import os
 import random
 import re
 import time
@@ -183,8 +184,10 @@ async def measure(asked: argparse.Namespace) -> list[Figure]:
 def main() -> None:
     """Measure and print; the figures are written too."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=Path, required=True)
-    parser.add_argument("--models-dir", type=Path, required=True)
+    parser.add_argument(
+        "--samples", type=Path, default=os.environ.get("PERENNE_SAMPLES"), required="PERENNE_SAMPLES" not in os.environ
+    )
+    parser.add_argument("--models-dir", type=Path, default=Path("build/models"))
     parser.add_argument("--questions", type=int, default=10, help="answerable ones, of each language")
     parser.add_argument("--language", nargs="*", default=LANGUAGES)
     parser.add_argument("--embedding", nargs="*", default=EMBEDDINGS)
