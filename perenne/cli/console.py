@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import os
+import socket
 import sys
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
@@ -26,13 +27,32 @@ ProjectName = Annotated[str | None, typer.Option("--project", "-p", help="Name o
 
 
 def default_address() -> str:
-    """PERENNE_ADDRESS, else the running instance of this home, else the port that it would have."""
+    """PERENNE_ADDRESS, else the running instance of this home, else the port that it would have.
+
+    Raises Unavailable at once when nothing listens there either: a client would wait for it to come back.
+    """
     if given := os.environ.get("PERENNE_ADDRESS"):
         return given
     try:
         return str(instance_of(home_of(os.environ))["http"])
     except (Unavailable, KeyError):
-        return f"http://127.0.0.1:{os.environ.get('PERENNE_PORT') or 8000}"
+        port = os.environ.get("PERENNE_PORT") or "8000"
+        address = f"http://127.0.0.1:{port}"
+        if not _listens(port):
+            raise _away(address) from None
+        return address
+
+
+def _listens(port: str) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", int(port)), timeout=1.0).close()
+    except (OSError, ValueError, OverflowError):  # the last two: it is no port
+        return False
+    return True
+
+
+def _away(address: str, retry_after_s: float = 1.0) -> Unavailable:
+    return Unavailable(f"Perenne at {address}", retry_after_s, "is it running? start it with 'perenne up'")
 
 
 @asynccontextmanager
@@ -45,7 +65,7 @@ async def connected() -> AsyncGenerator[Perenne]:
     except Unavailable as error:
         if error.what.rstrip("/") != address.rstrip("/"):
             raise
-        raise Unavailable(f"Perenne at {address}", error.retry_after_s, "is it running? start it with 'perenne up'") from error
+        raise _away(address, error.retry_after_s) from error
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

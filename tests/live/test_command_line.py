@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,9 @@ def test_a_project_that_is_not_there_is_said_in_one_sentence(instance: RunningIn
 
 
 def test_an_instance_that_does_not_run_is_said_with_how_to_start_it(instance: RunningInstance, tmp_path: Path) -> None:
+    # it took half a minute to say so: the client waited for an instance that never ran to come back
+    begun = time.monotonic()
     elsewhere = {"PERENNE_HOME": str(tmp_path), "PERENNE_PORT": str(free_port())}
     assert "perenne up" in sentence(perenne(instance, "projects", "list", "--json", **elsewhere))
     assert "perenne up" in sentence(perenne(instance, "ask", "Anything?", "--json", **elsewhere))
+    assert time.monotonic() - begun < 20.0  # two programs' starts on a busy PC
