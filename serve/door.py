@@ -15,7 +15,7 @@ DRAIN_BYTES_MAX = 32 << 20
 MULTIPART_OVERHEAD_BYTES = 64 << 10  # boundaries, headers and fields beside the file of an upload
 
 PAGE_POLICY = (
-    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self' ws: wss:; frame-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _ALWAYS = (

@@ -182,6 +182,7 @@ async def test_the_page_and_the_reference_load_nothing_from_elsewhere(tmp_path: 
             assert (page.status_code, page.text) == (200, "<!doctype html><p>page</p>")
             assert page.headers["cache-control"] == "no-cache"
             assert "default-src 'self'" in page.headers["content-security-policy"]
+            assert "unsafe" not in page.headers["content-security-policy"]
         script = await http.get("/assets/app-1a2b.js")
         assert "javascript" in script.headers["content-type"]
         assert "immutable" in script.headers["cache-control"]

@@ -191,3 +191,11 @@ def test_axe_finds_nothing_on_any_view(new_page: Any, citing: Any, guide: Path, 
     page.keyboard.press("Enter")
     page.get_by_role("main").get_by_role("button", name=re.compile("lighthouse of Cabo", re.I)).first.wait_for()
     check_axe(page)
+
+
+def test_the_reference_of_the_api_is_drawn_under_its_policy(new_page: Any, instance: Any) -> None:
+    page = new_page()  # which fails the test when the browser refused anything
+    page.goto(f"{instance.address}/docs")
+    page.get_by_role("heading", name="Perenne").wait_for()
+    page.get_by_text("/api/search", exact=True).first.click()
+    page.get_by_text("Responses").first.wait_for()
