@@ -25,6 +25,7 @@ from benchmarks.running import free_port, instance
 WARM_S = 1.0
 SETTLE_S = 10.0  # after a start, before anything is measured
 CONCURRENT = 32
+ROUNDS = 3  # by turns, so that a busy moment of the machine meets both sides
 REQUESTS_PER_MINUTE = 10_000_000  # of a key, on both sides: the shipped limit would answer most of these with 429
 
 
@@ -67,6 +68,15 @@ async def measure(address: str, key: str, concurrent: int, seconds: float) -> Me
         elapsed = time.perf_counter() - since
     took.sort()
     return Measured(statistics.median(took) * 1e3, took[int(len(took) * 0.99)] * 1e3, len(took) / elapsed)
+
+
+def middle(rounds: list[Measured]) -> Measured:
+    """The median of each."""
+    return Measured(
+        statistics.median(one.p50_ms for one in rounds),
+        statistics.median(one.p99_ms for one in rounds),
+        statistics.median(one.per_s for one in rounds),
+    )
 
 
 def _serve_bare(home: str, port: int) -> None:
@@ -135,7 +145,10 @@ def figures_of(address: str, home: Path, seconds: float) -> list[Figure]:
     figures: list[Figure] = []
     with bare(home) as beside:
         for concurrent in (1, CONCURRENT):
-            ours, theirs = [asyncio.run(measure(where, key, concurrent, seconds)) for where in (address, beside)]
+            by_turns = [
+                asyncio.run(measure(where, key, concurrent, seconds)) for _ in range(ROUNDS) for where in (address, beside)
+            ]
+            ours, theirs = middle(by_turns[::2]), middle(by_turns[1::2])
             named = f"GET /api/projects, {concurrent} client{'s' * (concurrent > 1)}"
             figures += [
                 Figure(f"{named}, p50", ours.p50_ms, theirs.p50_ms, "ms", note="theirs: the same application on bare uvicorn"),
@@ -149,7 +162,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", help="an instance that runs already; without it one of our own is started")
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("PERENNE_HOME") or Path.home() / ".perenne"))
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each round")
     given = parser.parse_args()
     if given.address:
         figures = figures_of(given.address, given.home, given.seconds)
