@@ -143,7 +143,8 @@ def test_the_page_speaks_spanish_when_the_browser_does_and_on_request(new_page: 
 def test_the_keyboard_alone_reaches_everything(new_page: Any, citing: Any, guide: Path) -> None:
     page = new_page()
     page.goto(citing.address)
-    page.keyboard.type(citing.key)  # the field has the focus
+    page.locator("input:focus").wait_for()  # the field has the focus once the page is drawn; keys before that go nowhere
+    page.keyboard.type(citing.key)
     page.keyboard.press("Enter")
     page.get_by_role("button", name="New chat").first.wait_for()
     add(page, guide)  # a file chooser is the system's own
