@@ -43,9 +43,11 @@ async def test_it_recovers_once_the_supervisor_says_go(settings: Settings) -> No
 
 
 async def test_no_answer_means_go(settings: Settings) -> None:
-    life = Lifecycle("X", settings, Supervisor(), lambda: None)
+    recovered: list[int] = []
+    life = Lifecycle("X", settings, Supervisor(), lambda: recovered.append(1))
     life.begin()
     await life.ready(within_s=5.0)
+    assert recovered == [1]
 
 
 async def test_a_recovery_that_raises_is_reported_and_tried_again(settings: Settings) -> None:
