@@ -179,7 +179,7 @@ def core_together(core: WriterCore, make: Callable[[int], Command], callers: int
 
 
 class ActorSide:
-    """A StoreWriter in a Ray of its own, called through the same directory as by everybody."""
+    """A StoreWriter in a Ray of its own, written to as everybody does."""
 
     def __init__(self, home: Path) -> None:
         import ray
@@ -202,14 +202,14 @@ class ActorSide:
         made = self._ray.remote(concurrency_groups=StoreWriter.CONCURRENCY)(StoreWriter)
         options = {"name": names.STORE_WRITER, "num_cpus": 0, "max_restarts": -1, "max_task_retries": 0}
         self._handle = made.options(**options).remote(names.STORE_WRITER, settings, RayDirectory())
-        self._directory = RayDirectory()
+        self._store = Store(RayDirectory())
         asyncio.run(self._begin())
 
     async def _begin(self) -> None:
-        await Store(RayDirectory()).submit(*foundations(64), deadline_s=60.0)
+        await self._store.submit(*foundations(64), deadline_s=60.0)
 
     async def _send(self, *commands: Command) -> None:
-        for outcome in await self._directory.call(names.STORE_WRITER, "submit", timeout_s=30.0, commands=commands):
+        for outcome in await self._store.submit(*commands):
             assert outcome.error is None, outcome.error
 
     def rate(self, make: Callable[[int], Command], callers: int, at_once: int, seconds: float) -> float:

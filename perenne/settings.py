@@ -34,7 +34,7 @@ class ModelSettings(_Frozen):
 class StoreSettings(_Frozen):
     url: str | None = None  # None: SQLite at HOME/store/perenne.db
     readers: int = 1
-    queue: int = 4096
+    queue: int = Field(default=4096, ge=256)  # commands; at least what one call may carry
     batch: int = 512
 
 

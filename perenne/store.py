@@ -1,16 +1,18 @@
 """The store as callers see it: writes retried by their id until a deadline, reads spread over the readers."""
 
+import asyncio
 import itertools
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from perenne import names
 from perenne.directory import Directory
-from perenne.errors import Busy, DeadlineExceeded, Unavailable
+from perenne.gathering import OUTAGES, Gatherer
 from perenne.messages.commands import Command, Outcome
 
-_AGAIN = retry_if_exception_type((Unavailable, Busy, DeadlineExceeded))
+_AGAIN = retry_if_exception_type(OUTAGES)
 
 
 class Store:
@@ -18,19 +20,20 @@ class Store:
 
     def __init__(self, directory: Directory, readers: int = 1) -> None:
         self._directory = directory
+        self._gatherers: WeakKeyDictionary[asyncio.AbstractEventLoop, Gatherer] = WeakKeyDictionary()
         self._readers = itertools.cycle([names.store_reader(n) for n in range(readers)])
 
     async def submit(self, *commands: Command, deadline_s: float = 30.0) -> tuple[Outcome, ...]:
-        """Send commands as one batch and answer each with its Outcome, in order. Once this returns they are on disk (or
-        failed alone, for good). Raises Unavailable, Busy or DeadlineExceeded when the deadline passed without a word: then
-        they may be on disk, and the same ids may be sent again."""
+        """Send commands and answer each with its Outcome, in order; others' that come at the same time share the call. Once
+        this returns they are on disk (or failed alone, for good). Raises Unavailable, Busy or DeadlineExceeded when the deadline
+        passed without a word: then they may be on disk, and the same ids may be sent again."""
+        loop = asyncio.get_running_loop()
+        gatherer = self._gatherers.setdefault(loop, Gatherer(self._directory))
         async for attempt in AsyncRetrying(
             retry=_AGAIN, stop=stop_after_delay(deadline_s), wait=wait_random_exponential(0.05, max=1.0), reraise=True
         ):
             with attempt:
-                return await self._directory.call(
-                    names.STORE_WRITER, "submit", timeout_s=min(10.0, deadline_s), commands=commands
-                )
+                return await gatherer.submit(commands, min(10.0, deadline_s))
         raise AssertionError("unreachable: tenacity reraises")
 
     async def write(self, command: Command, deadline_s: float = 30.0) -> Any:
