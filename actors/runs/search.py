@@ -20,7 +20,6 @@ from perenne.store import Store
 log = logging.getLogger(__name__)
 
 POOL = 60  # passages that each half offers to the fusion, at least
-POOL_FILTERED = 200  # where a filter that shards do not know throws some away afterwards
 EMBED_S = 2.0  # the question's vector is waited for this long
 SHARD_S = 1.5  # one shard, its 300 ms of catching up included
 GAP_S = 0.3  # a shard may take this long to see what was just written
@@ -38,14 +37,24 @@ class Candidates:
     degraded: str | None
 
 
-def shard_query(vector: bytes, k: int, request: SearchRequest, projects: tuple[str, ...], head: int) -> ShardQuery:
-    """What every shard is asked."""
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """Cosines by chunk id. `missing` says which shards are left out, and why."""
+
+    cosines: dict[int, float]
+    missing: str | None = None
+
+
+def shard_query(
+    vector: bytes, k: int, request: SearchRequest, projects: tuple[str, ...], documents: tuple[str, ...], head: int
+) -> ShardQuery:
+    """What every shard is asked. `documents`: all that the filters let through, none of them for every one."""
     return ShardQuery(
         vector=vector,
         k=k,
         user_id=request.user_id,
         project_ids=projects,
-        document_ids=request.filters.document_ids,
+        document_ids=documents,
         languages=request.filters.languages,
         min_seq=head,
         wait_s=GAP_S,
@@ -79,7 +88,7 @@ class Searcher:
             raise InvalidRequest(f"the query has {len(request.query)} characters; {names.QUERY_CHARS_MAX} are allowed", "query")
         if not 1 <= request.k <= names.SEARCH_K_MAX:
             raise InvalidRequest(f"k is {request.k}; expected 1 to {names.SEARCH_K_MAX}", "k")
-        pool = POOL_FILTERED if request.filters.external_ids else min(names.SEARCH_K_MAX, max(POOL, 2 * request.k))
+        pool = min(names.SEARCH_K_MAX, max(POOL, 2 * request.k))
         lexical, dense = await asyncio.gather(self._lexical(request, pool), self._dense(request, pool), return_exceptions=True)
         for half in (lexical, dense):
             if isinstance(half, BaseException) and not isinstance(half, PerenneError):
@@ -87,10 +96,12 @@ class Searcher:
         if isinstance(lexical, PerenneError) and (isinstance(dense, PerenneError) or lexical.code == "not_found"):
             raise lexical
         words = Half(dict(zip(lexical.ids, lexical.scores, strict=True))) if isinstance(lexical, LexicalHits) else None
-        meaning = Half(dense) if isinstance(dense, dict) else None
+        meaning = Half(dense.cosines) if isinstance(dense, Meaning) else None
         missing = [
             f"{name}: {half}" for name, half in (("words", lexical), ("meaning", dense)) if isinstance(half, PerenneError)
         ]
+        if isinstance(dense, Meaning) and dense.missing is not None:
+            missing.append(f"part of meaning: {dense.missing}")
         degraded = "searched without " + "; without ".join(missing) if missing else None
         question = Question(language_of(request.query), frozenset(stems(request.query)))
         chunks = await self._chunks(request, words, meaning)
@@ -103,7 +114,9 @@ class Searcher:
         ids = tuple(dict.fromkeys([*(words.scores if words else ()), *(meaning.scores if meaning else ())]))
         if not ids:
             return []
-        found: Passages = await self._store.read("chunks", user_id=request.user_id, chunk_ids=ids)
+        found: Passages = await self._store.read(
+            "chunks", user_id=request.user_id, chunk_ids=ids, project_id=request.project_id
+        )
         return [chunk for chunk in found.chunks if passes(chunk, request.filters)]
 
     async def _lexical(self, request: SearchRequest, pool: int) -> LexicalHits:
@@ -117,27 +130,51 @@ class Searcher:
             filters=request.filters,
         )
 
-    async def _dense(self, request: SearchRequest, pool: int) -> dict[int, float]:
-        """Cosines by chunk id, everything up to the project's head included."""
-        embedded, head, projects = await asyncio.gather(
-            self._embed(request.query), self._head(request), self._projects(request)
+    async def _dense(self, request: SearchRequest, pool: int) -> Meaning:
+        """The best by cosine, everything up to the project's head included. Shards that are away are left out, as long as one
+        answers."""
+        embedded, head, projects, documents = await asyncio.gather(
+            self._embed(request.query), self._head(request), self._projects(request), self._documents(request)
         )
-        query = shard_query(embedded.data, pool, request, projects, head)
+        if documents is None:
+            return Meaning({})
+        query = shard_query(embedded.data, pool, request, projects, documents, head)
         shards = [names.index_shard(embedded.space, n) for n in range(self._settings.shards)]
-        answers: list[ShardHits] = await asyncio.gather(
-            *(self._directory.call(shard, "search", timeout_s=SHARD_S, query=query) for shard in shards)
-        )
+        asked = (self._directory.call(shard, "search", timeout_s=SHARD_S, query=query) for shard in shards)
+        answers: list[ShardHits | BaseException] = await asyncio.gather(*asked, return_exceptions=True)
+        away = [answer for answer in answers if isinstance(answer, BaseException)]
+        held = [answer for answer in answers if isinstance(answer, ShardHits)]
+        for error in away:
+            if not held or not isinstance(error, PerenneError):
+                raise error
         scores: dict[int, float] = {}
-        for answer in answers:
+        for answer in held:
             scores.update(zip(answer.ids, answer.scores, strict=True))
-        applied = min(answer.applied_seq for answer in answers)
+        applied = min(answer.applied_seq for answer in held)
         if applied < head:
             gap: ShardHits = await self._store.read(
                 "scan", deadline_s=3.0, user_id=request.user_id, space=embedded.space, query=query, after_seq=applied
             )
             scores.update(zip(gap.ids, gap.scores, strict=True))
         best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:pool]
-        return dict(best)
+        return Meaning(dict(best), "; ".join(map(str, away)) or None)
+
+    async def _documents(self, request: SearchRequest) -> tuple[str, ...] | None:
+        """The documents that the filters name by either id; none of them: every one; None: no document can pass."""
+        filters = request.filters
+        if not filters.external_ids:
+            return filters.document_ids
+        found: tuple[str, ...] = await self._store.read(
+            "document_ids",
+            deadline_s=2.0,
+            user_id=request.user_id,
+            project_id=request.project_id,
+            external_ids=filters.external_ids,
+        )
+        if filters.document_ids:
+            named = frozenset(filters.document_ids)
+            found = tuple(id for id in found if id in named)
+        return found or None
 
     async def _embed(self, text: str) -> Embeddings:
         return await self._directory.call(

@@ -204,6 +204,15 @@ class StoreReader:
         return await self._ask(self._reading.find_document, user_id=user_id, document_id=document_id)
 
     @method(concurrency_group="read")
+    async def document_ids(
+        self, *, user_id: str, project_id: str | None = None, external_ids: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Of the documents that have one of these external ids."""
+        return await self._ask(
+            self._reading.documents_named, user_id=user_id, project_id=project_id, external_ids=tuple(external_ids)
+        )
+
+    @method(concurrency_group="read")
     async def document_text(self, *, user_id: str, document_id: str, start: int = 0, end: int | None = None) -> DocumentText:
         return await self._ask(self._reading.document_text, user_id=user_id, document_id=document_id, start=start, end=end)
 
@@ -284,8 +293,9 @@ class StoreReader:
         )
 
     @method(concurrency_group="read")
-    async def chunks(self, *, user_id: str, chunk_ids: tuple[int, ...]) -> Passages:
-        return await self._ask(self._reading.find_chunks, user_id=user_id, chunk_ids=tuple(chunk_ids))
+    async def chunks(self, *, user_id: str, chunk_ids: tuple[int, ...], project_id: str | None = None) -> Passages:
+        """With a project, only what is in it now."""
+        return await self._ask(self._reading.find_chunks, user_id=user_id, chunk_ids=tuple(chunk_ids), project_id=project_id)
 
     @method(concurrency_group="read")
     async def neighbours(self, *, user_id: str, chunk_id: int, before: int = 1, after: int = 1) -> Passages:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, or_, select
 
 from actors.store.fulltext import feed_head
 from actors.store.reading import IDS_AT_ONCE, links_of
@@ -86,16 +86,21 @@ def _item(change: Any, user_id: str | None, project_ids: tuple[str, ...], rows: 
 
 
 def scan(conn: Connection, user_id: str, space: str, query: ShardQuery, after_seq: int) -> ShardHits:
-    """The exact `k` nearest among vectors that came after `after_seq`, of this user, under the query's conditions."""
+    """The exact `k` nearest among vectors that came after `after_seq`, or whose document came into a project since; of this
+    user, under the query's conditions."""
     import numpy as np
 
     head = feed_head(conn)
     k = max(0, min(query.k, names.SEARCH_K_MAX))
     inside = select(document_projects.c.document_id).where(document_projects.c.project_id.in_(query.project_ids))
+    moved = select(changes.c.id).where(
+        changes.c.entity == "passages", changes.c.op == "projects", changes.c.seq > after_seq
+    )  # into a project or out of it: their vectors are older than that
     statement = (
         select(vectors.c.chunk_id, vectors.c.data)
         .join(documents, documents.c.id == vectors.c.document_id)
-        .where(vectors.c.space == space, vectors.c.seq > after_seq, documents.c.user_id == user_id)
+        .where(vectors.c.space == space, documents.c.user_id == user_id)
+        .where(or_(vectors.c.seq > after_seq, vectors.c.document_id.in_(moved)))
         .where(vectors.c.document_id.in_(inside))
     )
     if query.document_ids:

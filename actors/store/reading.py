@@ -48,6 +48,10 @@ _JOB = select(jobs).where(jobs.c.id == bindparam("id_"), jobs.c.user_id == bindp
 _OPEN_JOBS = select(jobs).where(jobs.c.state.in_(("queued", "running"))).order_by(jobs.c.created_at, jobs.c.id).limit(1_000)
 _PASSAGE = select(chunks, documents.c.title, documents.c.external_id).join(documents, documents.c.id == chunks.c.document_id)
 _CHUNKS = _PASSAGE.where(chunks.c.id.in_(bindparam("ids_", expanding=True)), documents.c.user_id == bindparam("user_"))
+_MEMBERS = select(document_projects.c.document_id).where(document_projects.c.project_id == bindparam("project_"))
+_IDS_BY_EXTERNAL = select(documents.c.id).where(
+    documents.c.user_id == bindparam("user_"), documents.c.external_id.in_(bindparam("ids_", expanding=True))
+)
 _AROUND = _PASSAGE.where(
     chunks.c.document_id == bindparam("document_"),
     chunks.c.ordinal >= bindparam("from_"),
@@ -180,10 +184,28 @@ def open_jobs(conn: Connection) -> tuple[Job, ...]:
     return tuple(job_of(row) for row in conn.execute(_OPEN_JOBS))
 
 
-def find_chunks(conn: Connection, user_id: str, chunk_ids: tuple[int, ...]) -> Passages:
+def documents_named(conn: Connection, user_id: str, project_id: str | None, external_ids: tuple[str, ...]) -> tuple[str, ...]:
+    """The ids of the user's documents, of this project only if one is given, that have one of the external ids."""
+    query = _IDS_BY_EXTERNAL
+    bound: dict[str, Any] = {"user_": user_id}
+    if project_id is not None:
+        query, bound = query.where(documents.c.id.in_(_MEMBERS)), bound | {"project_": project_id}
+    wanted = list(dict.fromkeys(external_ids))
+    found: list[str] = []
+    for i in range(0, len(wanted), IDS_AT_ONCE):
+        found.extend(conn.execute(query, bound | {"ids_": wanted[i : i + IDS_AT_ONCE]}).scalars())
+    return tuple(found)
+
+
+def find_chunks(conn: Connection, user_id: str, chunk_ids: tuple[int, ...], project_id: str | None = None) -> Passages:
+    """With a project, only what is in it now."""
+    query = _CHUNKS
+    bound: dict[str, Any] = {"user_": user_id}
+    if project_id is not None:
+        query, bound = query.where(chunks.c.document_id.in_(_MEMBERS)), bound | {"project_": project_id}
     found: dict[int, Chunk] = {}
     for i in range(0, len(chunk_ids), IDS_AT_ONCE):
-        for row in conn.execute(_CHUNKS, {"ids_": chunk_ids[i : i + IDS_AT_ONCE], "user_": user_id}):
+        for row in conn.execute(query, bound | {"ids_": chunk_ids[i : i + IDS_AT_ONCE]}):
             found[row.id] = chunk_of(row)
     return Passages(chunks=tuple(found[id] for id in chunk_ids if id in found))
 

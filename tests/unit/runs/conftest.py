@@ -45,8 +45,9 @@ LANGUAGES = {"engine": "en", "river": "en", "molino": "es"}
 class World:
     """One instance without a cluster, whose run host can be killed and started again."""
 
-    def __init__(self, home: Path) -> None:
-        self.settings: Settings = load_settings({"PERENNE_HOME": str(home), "PERENNE_MODELS": str(home / "models")})
+    def __init__(self, home: Path, shards: int = 1) -> None:
+        env = {"PERENNE_HOME": str(home), "PERENNE_MODELS": str(home / "models")}
+        self.settings: Settings = load_settings(env).model_copy(update={"shards": shards})
         self.directory = FakeDirectory()
         self.language = FakeLanguage(reply=self._reply)
         self.embedder = FakeEmbedder()
@@ -74,14 +75,19 @@ class World:
     async def begin(self) -> None:
         await self.store.write(CreateUser(command_id="u", user_id="system", new_user_id=USER, name=USER), 30.0)
         self._put(names.store_reader(0), StoreReader)  # now that there is a database to read
-        self._put(names.index_shard(self.space, 0), IndexShard)
+        for n in range(self.settings.shards):
+            self._put(names.index_shard(self.space, n), IndexShard)
         made = await self.store.write(CreateProject(command_id="p", user_id=USER, project_id=new_id("prj"), name="docs"))
         self.project_id = made.id
         await self.add(TEXTS, LANGUAGES)
         self.start_host()
 
-    async def add(self, texts: dict[str, str], languages: dict[str, str]) -> None:
-        """Documents of one passage each."""
+    def part(self, name: str) -> Any:
+        """The shell that answers to this name."""
+        return next(part for part in self.parts if getattr(part, "_name", None) == name)
+
+    async def add(self, texts: dict[str, str], languages: dict[str, str]) -> dict[str, str]:
+        """Documents of one passage each; their ids by title."""
         job_id = new_id("job")
         await self.store.write(
             AddJsonLines(
@@ -118,6 +124,7 @@ class World:
         await self.store.write(
             FinishJob(command_id=new_id("c"), user_id="system", job_id=job_id, lease_token=job.lease_token, state="done")
         )
+        return {document.title: document.document_id for document in documents}
 
     def start_host(self) -> Host:
         """A fresh incarnation of the run host."""
@@ -179,10 +186,22 @@ class World:
         await self.directory.call(names.RUN_HOST, "stop", timeout_s=1.0, run_id=run_id)
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path / "home")
+@contextlib.asynccontextmanager
+async def living(home: Path, shards: int = 1) -> AsyncIterator[World]:
+    made = World(home, shards)
     await made.begin()
     yield made
     await made.kill_host()
     await made.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with living(tmp_path / "home") as made:
+        yield made
+
+
+@pytest.fixture
+async def two_shards(tmp_path: Path) -> AsyncIterator[World]:
+    async with living(tmp_path / "home", shards=2) as made:
+        yield made
