@@ -31,6 +31,9 @@ _CANCEL_JOBS = (
     .where(jobs.c.document_id == bindparam("id_"), jobs.c.state.in_(("queued", "running")))
     .values(state="cancelled", reason=bindparam("reason_"), lease_token=None, lease_until=None, worker=None, password=None)
 )
+_FORGET_CHECKPOINTS = (
+    update(jobs).where(jobs.c.document_id == bindparam("id_"), jobs.c.checkpoint.is_not(None)).values(checkpoint=None)
+)
 
 
 def projects_of(work: Work, document_id: str) -> tuple[str, ...]:
@@ -60,7 +63,8 @@ def cancel_jobs(work: Work, document_id: str, reason: str) -> None:
 
 
 def erase_passages(work: Work, document_id: str, project_ids: Sequence[str]) -> None:
-    """Drop text, chunks, terms and vectors of a document that stays. The caller says so in the feed."""
+    """Drop text, chunks, terms and vectors of a document that stays, and where any job of it was: it would go on behind what is
+    gone. The caller says so in the feed."""
     ids: list[dict[str, Any]] = [{"id_": row.id} for row in work.conn.execute(_CHUNK_IDS, {"id_": document_id})]
     if ids:
         work.conn.execute(_FORGET_TERMS, ids)
@@ -69,6 +73,14 @@ def erase_passages(work: Work, document_id: str, project_ids: Sequence[str]) -> 
         count_in(work, project_ids, 0, -len(ids))
     work.conn.execute(_DELETE_TEXTS, {"id_": document_id})
     work.conn.execute(_EMPTY, {"id_": document_id})
+    work.conn.execute(_FORGET_CHECKPOINTS, {"id_": document_id})
+
+
+def withdraw_passages(work: Work, document_id: str) -> None:
+    """`erase_passages`, and say so in the feed."""
+    project_ids = projects_of(work, document_id)
+    erase_passages(work, document_id, project_ids)
+    work.searched(project_ids, work.change("passages", document_id, "set"))
 
 
 def erase_documents(work: Work, document_ids: Sequence[str]) -> None:

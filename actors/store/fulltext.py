@@ -82,10 +82,12 @@ class WordCounts:
             self._counts, self._head = {}, head
 
     def of(self, conn: Connection, term: str) -> int:
-        if term not in self._counts:
+        counts = self._counts  # another thread may begin a new one meanwhile
+        found = counts.get(term)
+        if found is None:
             query = text("SELECT COUNT(*) FROM chunk_terms WHERE chunk_terms MATCH :term_")
-            self._counts[term] = conn.execute(query, {"term_": match_expression([term])}).scalar_one()
-        return self._counts[term]
+            found = counts[term] = conn.execute(query, {"term_": match_expression([term])}).scalar_one()
+        return found
 
 
 def chosen_terms(conn: Connection, query: str, counted: WordCounts) -> list[str]:

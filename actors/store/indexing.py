@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, text, update
 
 from actors.store.documents import TITLE_CHARS_MAX, by_external_id, document_row, insert_document
-from actors.store.erasure import count_in, erase_passages, projects_of
+from actors.store.erasure import cancel_jobs, count_in, erase_passages, link, projects_of
 from actors.store.jobs import held, job_row, record_progress, set_checkpoint
 from actors.store.prepared import Prepared
 from actors.store.projects import project_row
@@ -42,6 +42,11 @@ _UPDATE = (
         reason=None,
         updated_at=bindparam("now_"),
     )
+)
+_LET_GO_OF_FILE = (
+    update(documents)
+    .where(documents.c.id == bindparam("id_"))
+    .values(blob_hash=None, filename=None, media_type=None, size_bytes=bindparam("size_"))
 )
 
 Terms = tuple[str, str]  # of a passage's title and of its body
@@ -82,6 +87,8 @@ def _target(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument
     if row is not None:
         if row.user_id != job.user_id:
             raise NotFound("document", each.document_id)
+        if each.first and job.kind == "jsonl":
+            _take_over(work, command.project_id, row, each)
         return row
     if job.kind == "document" or not each.first:
         raise NotFound("document", each.document_id)
@@ -123,6 +130,8 @@ def _store(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument,
         erase_passages(work, row.id, project_ids)
     chunk_count, characters = (0, 0) if each.first else (row.chunks, row.characters)
     _check_spans(each.chunks, characters + len(each.text))
+    if not each.first:
+        _check_follows(each, characters)
     _insert_text(work, row.id, characters, each.text)
     seq = work.change("passages", row.id, "set" if each.first else "add")
     if each.chunks:
@@ -152,6 +161,25 @@ def _check_spans(new: Sequence[NewChunk], total: int) -> None:
     for chunk in new:
         if not 0 <= chunk.start <= chunk.end <= total:
             raise InvalidRequest(f"chunk {chunk.ordinal} spans {chunk.start}..{chunk.end} of a text of {total}", "chunks")
+
+
+def _take_over(work: Work, project_id: str, row: Any, each: IndexedDocument) -> None:
+    """A line takes the place of what its document held: of a file and of whoever works on it. It is in the line's project again."""
+    cancel_jobs(work, row.id, "the document was replaced")
+    if project_id not in projects_of(work, row.id):
+        link(work, row.id, project_id, row.chunks)
+    if row.blob_hash is not None:
+        work.conn.execute(_LET_GO_OF_FILE, {"id_": row.id, "size_": len(each.text.encode())})
+
+
+def _check_follows(each: IndexedDocument, at: int) -> None:
+    """The part's passages stand in its own text at `at`: so it is the part after what is stored, and of the same cutting."""
+    for chunk in each.chunks:
+        if chunk.start < at or each.text[chunk.start - at : chunk.end - at] != chunk.text:
+            raise InvalidRequest(
+                f"a part of document {each.document_id!r} does not follow the {at} characters that are stored; add it again",
+                "chunks",
+            )
 
 
 def _insert_text(work: Work, document_id: str, at: int, added: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
+from actors.store.erasure import withdraw_passages
 from actors.store.prepared import Prepared
 from actors.store.rows import encode, job_of
 from actors.store.tables import documents, jobs
@@ -76,7 +77,6 @@ _RETRY = (
         reason=None,
         result="{}",
         password=bindparam("password_"),
-        attempts=0,
         not_before=0.0,
         updated_at=bindparam("now_"),
     )
@@ -203,7 +203,7 @@ def release_job(work: Work, command: ReleaseJob) -> Job:
 
 
 def cancel_job(work: Work, command: CancelJob) -> Job:
-    """A job that ended stays as it ended."""
+    """What it stored of its document is taken out of search; tried again, it begins anew. A job that ended stays as it ended."""
     row = owned(job_row(work.conn, command.job_id), command, "job", command.job_id)
     if row.state in ("queued", "running"):
         work.conn.execute(
@@ -211,6 +211,8 @@ def cancel_job(work: Work, command: CancelJob) -> Job:
             {"id_": row.id, "state_": "cancelled", "reason_": "cancelled", "result_": row.result, "now_": work.now},
         )
         work.change("job", row.id, "update")
+        if row.document_id is not None and row.checkpoint is not None:
+            withdraw_passages(work, row.document_id)
         set_document(work, row.document_id, "failed", "cancelled")
     return job_of(job_row(work.conn, command.job_id))
 

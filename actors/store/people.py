@@ -7,7 +7,7 @@ from actors.store.rows import encode, key_of, user_of
 from actors.store.tables import keys, users
 from actors.store.work import Work, owned, required
 from perenne.errors import Conflict, InvalidRequest, NotFound
-from perenne.messages.commands import CreateKey, CreateUser, RevokeKey
+from perenne.messages.commands import SYSTEM_USER, CreateKey, CreateUser, RevokeKey
 from perenne.messages.records import Key, User
 
 NAME_CHARS_MAX = 200
@@ -22,6 +22,8 @@ _HEX = frozenset("0123456789abcdef")
 
 
 def create_user(work: Work, command: CreateUser) -> User:
+    if not command.new_user_id or command.new_user_id == SYSTEM_USER:  # whose commands reach everybody's rows
+        raise InvalidRequest(f"{command.new_user_id!r} cannot be a user's id", "new_user_id")
     if work.conn.execute(_USER, {"id_": command.new_user_id}).first() is not None:
         raise Conflict(f"there is a user {command.new_user_id!r} already")
     user = User(id=command.new_user_id, name=required(command.name, "name", NAME_CHARS_MAX), created_at=work.now)
@@ -31,6 +33,9 @@ def create_user(work: Work, command: CreateUser) -> User:
 
 
 def create_key(work: Work, command: CreateKey) -> Key:
+    """A user's own; the system makes them for all."""
+    if command.user_id not in (command.for_user_id, SYSTEM_USER):
+        raise NotFound("user", command.for_user_id)
     if work.conn.execute(_USER, {"id_": command.for_user_id}).first() is None:
         raise NotFound("user", command.for_user_id)
     if command.project_id is not None and project_row(work.conn, command.project_id, command.for_user_id) is None:

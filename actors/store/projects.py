@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from actors.store.erasure import erase_documents
 from actors.store.prepared import Prepared
@@ -29,6 +29,18 @@ _ELSEWHERE = (
 _UNLINK_ALL = delete(document_projects).where(document_projects.c.project_id == bindparam("id_"))
 _LOOSEN = update(conversations).where(conversations.c.project_id == bindparam("id_")).values(project_id=None)
 _DROP_KEYS = delete(keys).where(keys.c.project_id == bindparam("id_"))
+_ANOTHER = select(func.min(document_projects.c.project_id)).where(
+    document_projects.c.document_id == bindparam("document_"), document_projects.c.project_id != bindparam("id_")
+)
+_MOVE_JOBS = (
+    update(jobs)
+    .where(
+        jobs.c.project_id == bindparam("id_"),
+        jobs.c.document_id == bindparam("document_"),
+        jobs.c.state.in_(("queued", "running")),
+    )
+    .values(project_id=_ANOTHER.scalar_subquery(), state="queued", lease_token=None, lease_until=None, worker=None)
+)
 _CANCEL_JOBS = (
     update(jobs)
     .where(jobs.c.project_id == bindparam("id_"), jobs.c.state.in_(("queued", "running")))
@@ -78,6 +90,8 @@ def delete_project(work: Work, command: DeleteProject) -> Deleted:
     _own(work, project_id, command.user_id)
     members = [row.document_id for row in work.conn.execute(_MEMBERS, {"id_": project_id})]
     shared = [m for m in members if work.conn.execute(_ELSEWHERE, {"document_": m, "id_": project_id}).first() is not None]
+    for document_id in shared:  # their open jobs go on in another of their projects, leased anew
+        work.conn.execute(_MOVE_JOBS, {"id_": project_id, "document_": document_id})
     work.conn.execute(_CANCEL_JOBS, {"id_": project_id})
     gone = set(shared)
     erase_documents(work, [m for m in members if m not in gone])

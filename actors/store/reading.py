@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select, tuple_, union
+from sqlalchemy import Connection, Select, and_, bindparam, or_, select, tuple_, union
 
 from actors.store.pages import bounded, cursor, place
 from actors.store.rows import chunk_of, document_of, job_of, key_of, project_of, user_of
@@ -14,6 +14,7 @@ from perenne.messages.search import Passages
 TEXT_CHARS_MAX = 1_000_000  # one slice of a document
 IDS_AT_ONCE = 500  # in one IN (…)
 NEIGHBOURS_MAX = 50
+OPEN = ("queued", "running")
 
 _USERS = select(users).order_by(users.c.created_at, users.c.id)
 _KEY_BY_HASH = select(keys).where(keys.c.key_hash == bindparam("hash_"))
@@ -45,7 +46,7 @@ _PAGE_AT = (
     .limit(1)
 )
 _JOB = select(jobs).where(jobs.c.id == bindparam("id_"), jobs.c.user_id == bindparam("user_"))
-_OPEN_JOBS = select(jobs).where(jobs.c.state.in_(("queued", "running"))).order_by(jobs.c.created_at, jobs.c.id).limit(1_000)
+_OPEN_JOBS = select(jobs).where(jobs.c.state.in_(OPEN)).order_by(jobs.c.created_at, jobs.c.id).limit(1_000)
 _PASSAGE = select(chunks, documents.c.title, documents.c.external_id).join(documents, documents.c.id == chunks.c.document_id)
 _CHUNKS = _PASSAGE.where(chunks.c.id.in_(bindparam("ids_", expanding=True)), documents.c.user_id == bindparam("user_"))
 _MEMBERS = select(document_projects.c.document_id).where(document_projects.c.project_id == bindparam("project_"))
@@ -223,6 +224,11 @@ def neighbours(conn: Connection, user_id: str, chunk_id: int, before: int, after
 
 
 def blob_hashes(conn: Connection) -> frozenset[str]:
-    """Of every user: the files that a document or a job names."""
-    named = [select(table.c.blob_hash).where(table.c.blob_hash.is_not(None)) for table in (documents, jobs)]
-    return frozenset(conn.execute(union(*named)).scalars())
+    """Of every user: the files of documents, of open jobs, and of JSON lines for as long as their project is there. A job that
+    ended keeps no file of a document that was deleted, or that holds another by now."""
+    lines = and_(jobs.c.kind == "jsonl", jobs.c.project_id.in_(select(projects.c.id)))
+    named = union(
+        select(documents.c.blob_hash).where(documents.c.blob_hash.is_not(None)),
+        select(jobs.c.blob_hash).where(jobs.c.blob_hash.is_not(None), or_(jobs.c.state.in_(OPEN), lines)),
+    )
+    return frozenset(conn.execute(named).scalars())

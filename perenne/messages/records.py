@@ -99,7 +99,8 @@ class DocumentText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Durable work. `done` of `total` counts bytes, chunks or lines as `unit` says; `lease_token` is only for its holder."""
+    """Durable work. `done` of `total` counts bytes, chunks or lines as `unit` says; `attempts` how often it was begun, its retries
+    included; `lease_token` is only for its holder."""
 
     id: str
     user_id: str

@@ -431,6 +431,8 @@ def test_a_job_ends_once_and_only_its_holder_moves_it(shared: StoreHouse, steps:
         after = house.ask(reading.find_job, "ana", before.id)
         if failed:
             assert after == before
+        begun = step == "lease" and after.lease_until is not None and after.updated_at == house.clock.now() and after != before
+        assert after.attempts == before.attempts + begun, "counts on through retries"
         if before.state in ("done", "refused", "failed", "cancelled") and after.state != before.state:
             assert (step, after.state) == ("retry", "queued")
         assert (after.lease_until is not None) == (after.state == "running")
