@@ -1,8 +1,8 @@
 """Bodies of `/api` requests: what is expected, with an example each."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from perenne import names
 from perenne.messages.records import Role, RunOptions, Scope
@@ -11,6 +11,7 @@ from perenne.messages.search import Filters
 NAME_CHARS_MAX = 200
 _TITLE_CHARS_MAX = 500
 _STOPS_MAX = 8
+FIELDS_MAX = 64  # of one object: a refusal names each unknown field, and must not take seconds
 
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX, pattern=r"\S")]
 IdOrName = Annotated[str, Field(min_length=1, max_length=300)]
@@ -22,21 +23,32 @@ def example(**fields: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [fields]})
 
 
-class ProjectBody(BaseModel):
+class Body(BaseModel):
+    """What every body shares. Its lists fail fast: a refusal of a million wrong items would hold up the event loop."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(cast("dict[str, Any]", given)) > FIELDS_MAX:
+            raise ValueError(f"expected {FIELDS_MAX} fields at most")
+        return cast("Any", given)
+
+
+class ProjectBody(Body):
     model_config = example(name="Letters of 1912")
     name: Name
 
 
-class LinkBody(BaseModel):
+class LinkBody(Body):
     model_config = example(project="default")
     project: IdOrName
 
 
-class FiltersBody(BaseModel):
+class FiltersBody(Body):
     model_config = example(languages=["es"])
-    document_ids: list[str] = Field(default=[], max_length=10_000)
-    external_ids: list[str] = Field(default=[], max_length=10_000)
-    languages: list[str] = Field(default=[], max_length=200)
+    document_ids: list[str] = Field(default=[], max_length=10_000, fail_fast=True)
+    external_ids: list[str] = Field(default=[], max_length=10_000, fail_fast=True)
+    languages: list[str] = Field(default=[], max_length=200, fail_fast=True)
 
     def filters(self) -> Filters:
         return Filters(
@@ -44,7 +56,7 @@ class FiltersBody(BaseModel):
         )
 
 
-class SearchBody(BaseModel):
+class SearchBody(Body):
     model_config = example(query="When was the lighthouse built?", project="default", k=10)
     query: str = Field(min_length=1, max_length=names.QUERY_CHARS_MAX)
     project: IdOrName | None = None
@@ -52,17 +64,17 @@ class SearchBody(BaseModel):
     filters: FiltersBody | None = None
 
 
-class OptionsBody(BaseModel):
+class OptionsBody(Body):
     model_config = example(grounded=True, temperature=0.2, k=8)
     grounded: bool = True
     temperature: FiniteFloat | None = Field(default=None, ge=0, le=2)
     top_p: FiniteFloat | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
     seed: int | None = Field(default=None, ge=0, lt=1 << 32)
-    stop: list[Stop] = Field(default=[], max_length=_STOPS_MAX)
+    stop: list[Stop] = Field(default=[], max_length=_STOPS_MAX, fail_fast=True)
     k: int | None = Field(default=None, ge=1, le=names.SEARCH_K_MAX)
     history: list[tuple[Role, Annotated[str, Field(max_length=names.MESSAGE_CHARS_MAX)]]] | None = Field(
-        default=None, max_length=1000
+        default=None, max_length=1000, fail_fast=True
     )
 
     def options(self) -> RunOptions:
@@ -72,37 +84,37 @@ class OptionsBody(BaseModel):
         return RunOptions(**given)
 
 
-class MessageBody(BaseModel):
+class MessageBody(Body):
     model_config = example(text="When was the lighthouse built?", project="default")
     text: str = Field(min_length=1, max_length=names.MESSAGE_CHARS_MAX, pattern=r"\S")
     project: IdOrName | None = None
     options: OptionsBody | None = None
 
 
-class RegenerateBody(BaseModel):
+class RegenerateBody(Body):
     model_config = example(options={"temperature": 0.8})
     options: OptionsBody | None = None
 
 
-class ConversationBody(BaseModel):
+class ConversationBody(Body):
     model_config = example(title="Lighthouses", project="default")
     title: str = Field(default="", max_length=_TITLE_CHARS_MAX)
     project: IdOrName | None = None
 
 
-class TitleBody(BaseModel):
+class TitleBody(Body):
     model_config = example(title="Lighthouses of Brittany")
     title: str = Field(max_length=_TITLE_CHARS_MAX)
 
 
-class RetryBody(BaseModel):
+class RetryBody(Body):
     model_config = example(password="the file's own")  # noqa: S106
     password: str | None = Field(default=None, max_length=1000, repr=False)
 
 
-class KeyBody(BaseModel):
+class KeyBody(Body):
     model_config = example(label="my laptop", scopes=["read", "write"], days=90)
     label: str = Field(min_length=1, max_length=NAME_CHARS_MAX)
-    scopes: list[Scope] = Field(default=["read", "write"], min_length=1, max_length=3)
+    scopes: list[Scope] = Field(default=["read", "write"], min_length=1, max_length=3, fail_fast=True)
     project: IdOrName | None = None
     days: FiniteFloat | None = Field(default=None, gt=0, le=36_500)

@@ -1,6 +1,6 @@
 """Bodies of `/v1` requests. As OpenAI's: fields that are not known here are passed over."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -11,6 +11,8 @@ from perenne.messages.records import Role
 INPUTS_MAX = 2048  # as OpenAI's
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+T = TypeVar("T")
+FailFast = Annotated[list[T], Field(fail_fast=True)]  # a refusal of a million wrong items would hold up the event loop
 Text = Annotated[str, Field(max_length=names.MESSAGE_CHARS_MAX)]
 
 
@@ -25,7 +27,7 @@ class TextPart(Lenient):
 
 class ChatMessageBody(Lenient):
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart] | None = None
+    content: Text | FailFast[TextPart] | None = None
 
     def said(self) -> tuple[Role, str]:
         """Role and text, in our words."""
@@ -52,7 +54,7 @@ class ChatBody(Lenient):
         },
     )
     model: str = Field(max_length=300)
-    messages: list[ChatMessageBody] = Field(min_length=1, max_length=1000)
+    messages: list[ChatMessageBody] = Field(min_length=1, max_length=1000, fail_fast=True)
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: FiniteFloat | None = Field(default=None, ge=0, le=2)
@@ -60,10 +62,10 @@ class ChatBody(Lenient):
     max_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
     seed: int | None = Field(default=None, ge=-(1 << 63), lt=1 << 63)
-    stop: str | list[Annotated[str, Field(max_length=200)]] | None = None
+    stop: str | FailFast[Annotated[str, Field(max_length=200)]] | None = None
     n: int | None = Field(default=None, ge=1, le=128)
     response_format: dict[str, Any] | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: FailFast[dict[str, Any]] | None = None
 
     def stops(self) -> tuple[str, ...]:
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
@@ -96,7 +98,7 @@ class EmbeddingBody(Lenient):
         json_schema_extra={"examples": [{"model": "use-multilingual-q8", "input": ["a passage", "un pasaje"]}]},
     )
     model: str = Field(max_length=300)
-    input: Text | list[Text] = Field(description="One text or several; lists of token numbers are not taken.")
+    input: Text | FailFast[Text] = Field(description="One text or several; lists of token numbers are not taken.")
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
 
