@@ -8,6 +8,7 @@ import secrets
 from starlette.responses import Response
 
 from perenne.messages.commands import CreateKey, RevokeKey
+from perenne.messages.records import Key
 from serve.answers import json_answer
 from serve.asking import Asking, Reading, Writing
 from serve.bodies import KeyBody
@@ -26,8 +27,10 @@ def _secret(ask: Asking, repeatable: bool) -> str:
 
 
 async def list_keys(ask: Reading) -> Response:
-    """Your keys, without their secrets."""
-    return json_answer(await ask.store.read("keys", user_id=ask.user_id))
+    """Your keys, without their secrets; a key of one project sees those of that project."""
+    keys: tuple[Key, ...] = await ask.store.read("keys", user_id=ask.user_id)
+    own = ask.caller.key.project_id
+    return json_answer(tuple(key for key in keys if own in (None, key.project_id)))
 
 
 async def create_key(ask: Writing, body: KeyBody) -> Response:

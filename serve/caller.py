@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perenne.errors import Forbidden, NotFound
-from perenne.messages.records import Conversation, Document, Job, Key, Project, Run, Scope
+from perenne.messages.records import Conversation, Document, Job, Key, Message, Project, Run, Scope
 from perenne.store import Store
 
 
@@ -23,6 +23,11 @@ class Caller:
         """Forbidden unless the key has the scope."""
         if scope not in self.key.scopes:
             raise Forbidden(scope)
+
+    def need_nothing_beyond(self, document: Document) -> None:
+        """Forbidden for a key that is limited to one project, when the document is in others too."""
+        if len(document.project_ids) > 1:
+            self.need_all_projects()
 
     def need_all_projects(self) -> None:
         """Forbidden for a key that is limited to one project."""
@@ -54,6 +59,16 @@ class Caller:
     async def conversation(self, store: Store, conversation_id: str) -> Conversation:
         found = await store.read("conversation", user_id=self.user_id, conversation_id=conversation_id)
         return self._inside("conversation", conversation_id, found)
+
+    async def message(self, store: Store, message_id: str) -> Message:
+        """A message of a conversation that the key reaches."""
+        found: Message = await store.read("message", user_id=self.user_id, message_id=message_id)
+        if self.key.project_id is not None:
+            try:
+                await self.conversation(store, found.conversation_id)
+            except NotFound:
+                raise NotFound("message", message_id) from None
+        return found
 
     async def run(self, store: Store, run_id: str) -> Run:
         return self._inside("run", run_id, await store.read("run", user_id=self.user_id, run_id=run_id))

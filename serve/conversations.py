@@ -116,7 +116,8 @@ async def post_message(ask: Writing, conversation_id: str, body: MessageBody) ->
 async def regenerate(ask: Writing, message_id: str, body: RegenerateBody | None = None) -> Response:
     """A new answer to the question behind a message."""
     options = RunOptions() if body is None or body.options is None else body.options.options()
-    ask.caller.need_all_projects()
+    if ask.caller.key.project_id is not None:
+        await ask.caller.message(ask.store, message_id)
     command = RegenerateReply(
         command_id=ask.command_id,
         user_id=ask.user_id,

@@ -43,9 +43,9 @@ async def get_document(ask: Reading, document_id: str) -> Response:
 
 
 async def delete_document(ask: Writing, document_id: str) -> Response:
-    """Delete a document everywhere."""
+    """Delete a document everywhere. A key of one project cannot where it is in others too: unlink it."""
     if ask.caller.key.project_id is not None:
-        await ask.caller.document(ask.store, document_id)
+        ask.caller.need_nothing_beyond(await ask.caller.document(ask.store, document_id))
     command = DeleteDocument(command_id=ask.command_id, user_id=ask.user_id, document_id=document_id)
     return json_answer(await ask.store.write(command))
 
@@ -91,5 +91,7 @@ async def link_document(ask: Writing, document_id: str, body: LinkBody) -> Respo
 async def unlink_document(ask: Writing, document_id: str, project: str) -> Response:
     """Take a document out of a project; 409 when it is in no other."""
     found = await ask.caller.project(ask.store, project)
+    if ask.caller.key.project_id is not None:
+        await ask.caller.document(ask.store, document_id)
     command = UnlinkDocument(command_id=ask.command_id, user_id=ask.user_id, document_id=document_id, project_id=found.id)
     return json_answer(await ask.store.write(command))

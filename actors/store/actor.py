@@ -264,6 +264,10 @@ class StoreReader:
         )
 
     @method(concurrency_group="read")
+    async def message(self, *, user_id: str, message_id: str) -> Message:
+        return await self._ask(self._talks.find_message, user_id=user_id, message_id=message_id)
+
+    @method(concurrency_group="read")
     async def run(self, *, user_id: str | None, run_id: str) -> Run:
         """`user_id` None: any user's."""
         return await self._ask(self._talks.find_run, user_id=user_id, run_id=run_id)

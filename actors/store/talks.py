@@ -24,6 +24,11 @@ _MESSAGES = (
     .order_by(messages.c.position)
     .limit(bindparam("limit_"))
 )
+_MESSAGE = (
+    select(messages)
+    .join(conversations, conversations.c.id == messages.c.conversation_id)
+    .where(messages.c.id == bindparam("id_"), conversations.c.user_id == bindparam("user_"))
+)
 _RUN = select(runs).where(runs.c.id == bindparam("id_"))
 _EVENTS = (
     select(run_events)
@@ -70,6 +75,14 @@ def list_messages(conn: Connection, user_id: str, conversation_id: str, limit: i
     more = len(rows) > bounded(limit)
     rows = rows[: bounded(limit)]
     return Page(items=tuple(message_of(row) for row in rows), next=cursor(rows[-1].position) if more else None)
+
+
+def find_message(conn: Connection, user_id: str, message_id: str) -> Message:
+    """One message, replaced or not."""
+    row = conn.execute(_MESSAGE, {"id_": message_id, "user_": user_id}).first()
+    if row is None:
+        raise NotFound("message", message_id)
+    return message_of(row)
 
 
 def find_run(conn: Connection, user_id: str | None, run_id: str) -> Run:

@@ -135,6 +135,46 @@ async def test_a_key_of_one_project_sees_nothing_else(house: House) -> None:
     assert house.runs.requests[-1].project_id == house.projects["owner"]
 
 
+async def test_a_key_of_one_project_regenerates_there_and_nowhere_else(house: House) -> None:
+    """It was told 403 even in its own project."""
+    async with house.http() as http:
+        await http.post("/api/projects", json={"name": "elsewhere"})
+        inside = (await http.post("/api/conversations/cnv_i/messages", json={"text": "Hi", "project": "default"})).json()
+        outside = (await http.post("/api/conversations/cnv_o/messages", json={"text": "Hi", "project": "elsewhere"})).json()
+        everywhere = (await http.post("/api/conversations/cnv_n/messages", json={"text": "Hi"})).json()
+    async with house.http("bound") as http:
+        for message in (inside["reply"]["id"], inside["question"]["id"]):
+            again = await http.post(f"/api/messages/{message}/regenerate")
+            assert again.status_code == 202, again.text
+            assert again.json()["run"]["project_id"] == house.projects["owner"]
+        for message in (outside["reply"]["id"], everywhere["reply"]["id"], "msg_none"):
+            refused = await http.post(f"/api/messages/{message}/regenerate")
+            assert refused.status_code == 404, refused.text
+            assert refused.json()["error"]["message"] == f"no message {message!r}"
+
+
+async def test_a_key_of_one_project_harms_no_other_and_sees_no_keys_of_others(house: House) -> None:
+    """It deleted documents out of other projects, was shown what it could not unlink, and the labels of all keys."""
+    async with house.http() as http:
+        await http.post("/api/projects", json={"name": "elsewhere"})
+        shared = (await http.post("/api/projects/default/documents", files={"file": ("a.txt", b"shared")})).json()["document"][
+            "id"
+        ]
+        await http.post(f"/api/documents/{shared}/projects", json={"project": "elsewhere"})
+        theirs = (await http.post("/api/projects/elsewhere/documents", files={"file": ("b.txt", b"b")})).json()["document"][
+            "id"
+        ]
+    async with house.http("bound") as http:
+        assert [key["id"] for key in (await http.get("/api/keys")).json()] == ["key_bound"]
+        assert (await http.delete(f"/api/documents/{theirs}/projects/default")).status_code == 404
+        assert (await http.delete(f"/api/documents/{shared}")).status_code == 403
+        assert (await http.delete(f"/api/documents/{shared}/projects/default")).status_code == 200
+        assert (await http.get(f"/api/documents/{shared}")).status_code == 404
+    async with house.http() as http:
+        assert (await http.get(f"/api/documents/{shared}")).status_code == 200
+        assert len((await http.get("/api/keys")).json()) > 3
+
+
 async def test_a_revoked_key_is_out_within_a_second(house: House) -> None:
     async with house.http() as admin:
         made = (await admin.post("/api/keys", json={"label": "brief", "scopes": ["read"]})).json()

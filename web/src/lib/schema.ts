@@ -116,7 +116,7 @@ export interface paths {
         post?: never;
         /**
          * Delete document
-         * @description Delete a document everywhere.
+         * @description Delete a document everywhere. A key of one project cannot where it is in others too: unlink it.
          */
         delete: operations["documents_delete_document"];
         options?: never;
@@ -293,7 +293,7 @@ export interface paths {
         };
         /**
          * List keys
-         * @description Your keys, without their secrets.
+         * @description Your keys, without their secrets; a key of one project sees those of that project.
          */
         get: operations["access_keys_list_keys"];
         put?: never;
