@@ -148,6 +148,7 @@ class FakeLanguage:
         self.requests: list[GenerateRequest] = []
         self.running = 0  # generations that nobody has ended yet
         self.closed_early = 0  # generations whose reader left before the end
+        self.steps = 0  # tokens made, of all generations together: time by the engine's own clock
 
     def _text(self, request: GenerateRequest) -> str:
         if self.reply is None:
@@ -170,6 +171,7 @@ class FakeLanguage:
             for token in said[:limit]:
                 if self.token_s:
                     await asyncio.sleep(self.token_s)
+                self.steps += 1
                 yield GenerateChunk(text=token)
             reason = "stop" if stopped or limit == len(said) else "length"
             finished = True

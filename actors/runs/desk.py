@@ -82,7 +82,8 @@ class Desk:
                 self._fill()
                 self._nudge.clear()
                 try:
-                    await asyncio.wait_for(self._nudge.wait(), max(0.01, deadline - time.monotonic()))
+                    async with asyncio.timeout(max(0.01, deadline - time.monotonic())):  # Python 3.11's wait_for eats cancels
+                        await self._nudge.wait()
                 except TimeoutError:
                     break
 

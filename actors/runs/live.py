@@ -44,7 +44,8 @@ class Feed:
         if self.last > seq or self.closed:
             return
         try:
-            await asyncio.wait_for(self._bell.wait(), within_s)
+            async with asyncio.timeout(within_s):  # Python 3.11's wait_for eats a cancel that meets the bell
+                await self._bell.wait()
         except TimeoutError:
             return
 

@@ -5,7 +5,7 @@ import asyncio
 from perenne import names
 from perenne.ids import new_id
 from perenne.messages.commands import RegenerateReply
-from perenne.testing import eventually
+from perenne.testing import FakeLanguage, eventually
 
 USER = "ana"
 LONG = "The steam engine was built by Robert Hale in 1854. " + "It drove forty looms until the fire of 1902. " * 12
@@ -132,17 +132,49 @@ async def test_stopping_keeps_what_was_said_and_frees_the_engine(world):
     world.answer, world.language.token_s = LONG.strip(), 0.05
     posted = await world.post(QUESTION)
     await saying(world, posted.run.id)
+    made = world.language.steps
     await world.stop(posted.run.id)
-    events = await world.ended(posted.run.id, within_s=4.0)
+    await eventually(lambda: world.language.running == 0)
+    assert world.language.steps - made <= 1.0 / world.language.token_s, "within a second by the engine's clock"
+    assert world.language.closed_early == 1
+    events = await world.ended(posted.run.id)
 
     assert events[-1].data["state"] == "stopped"
     assert events[-1].data["finish_reason"] == "cancelled"
     assert LONG.startswith(events[-1].data["text"].rstrip())
     assert events[-1].data["text"].rstrip() == shown(events).rstrip()
-    await eventually(lambda: world.language.running == 0)
 
 
-async def test_stopping_while_the_prompt_is_read_is_quick(world):
+STEP_S = 0.01
+
+
+class Reading(FakeLanguage):
+    """Reads its prompt for ever and says nothing."""
+
+    async def stream(self, request):
+        self.running += 1
+        try:
+            while True:
+                await asyncio.sleep(STEP_S)
+                self.steps += 1
+            yield
+        finally:
+            self.running -= 1
+
+
+async def test_stopping_while_the_prompt_is_read_frees_the_engine_within_a_second(world):
+    engine = Reading()
+    world.directory.put(names.LANGUAGE, engine)
+    posted = await world.post(QUESTION)
+    await eventually(lambda: engine.steps > 5)
+    made = engine.steps
+    await world.stop(posted.run.id)
+    await eventually(lambda: engine.running == 0)
+    assert engine.steps - made <= 1.0 / STEP_S, "within a second by the engine's clock"
+    assert (await world.ended(posted.run.id))[-1].data["state"] == "stopped"
+
+
+async def test_a_model_that_hangs_altogether_keeps_no_run_from_stopping(world):
     world.directory.hang(names.LANGUAGE)
     posted = await world.post(QUESTION)
 
@@ -151,7 +183,7 @@ async def test_stopping_while_the_prompt_is_read_is_quick(world):
 
     await eventually(begun)
     await world.stop(posted.run.id)
-    assert (await world.ended(posted.run.id, within_s=4.0))[-1].data["state"] == "stopped"
+    assert (await world.ended(posted.run.id))[-1].data["state"] == "stopped"
     world.directory.revive(names.LANGUAGE)
 
 
