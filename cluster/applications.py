@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from cluster.tree import Child, load
 from perenne.settings import Settings
+
+_CONTROLLER, _NAMESPACE = "SERVE_CONTROLLER_ACTOR", "serve"  # ray.serve._private.constants
+_LOOK_S = 0.05
 
 
 def _serve() -> Any:
@@ -15,13 +20,39 @@ def _serve() -> Any:
     return cast("Any", ray_serve)
 
 
-def deploy(children: Sequence[Child], settings: Settings) -> None:
-    """Start Serve if needed and hand it these applications; returns before they run."""
+def deploy(children: Sequence[Child], settings: Settings) -> list[tuple[Child, Exception]]:
+    """Start Serve if needed and hand it these applications; returns before they run, with those that could not be handed over.
+    Raises when Serve does not start."""
     serve = _serve()
-    serve.start(proxy_location="HeadOnly", http_options={"host": settings.host, "port": settings.port, "location": "HeadOnly"})
-    arguments = {"settings": settings.model_dump()}
-    targets = [serve.RunTarget(target=load(c.code)(arguments), name=c.name, route_prefix=c.route) for c in children]
-    serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+    options = {"host": settings.host, "port": settings.port, "location": "HeadOnly"}
+    refused: list[tuple[Child, Exception]] = []
+    with ThreadPoolExecutor(1, "serve-start") as aside:  # it waits for the proxies; the replicas need not
+        started = aside.submit(serve.start, proxy_location="HeadOnly", http_options=options)
+        while not started.done() and not _has_controller():
+            time.sleep(_LOOK_S)
+        if started.done():
+            started.result()
+        targets: list[Any] = []
+        for child in children:
+            try:
+                bound = load(child.code)({"settings": settings.model_dump()})
+                targets.append(serve.RunTarget(target=bound, name=child.name, route_prefix=child.route))
+            except Exception as error:
+                refused.append((child, error))
+        if targets:  # all at once: a second call would wait for the proxies
+            serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+        started.result()
+    return refused
+
+
+def _has_controller() -> bool:
+    import ray
+
+    try:
+        cast("Any", ray).get_actor(_CONTROLLER, namespace=_NAMESPACE)
+    except ValueError:
+        return False
+    return True
 
 
 def look() -> dict[str, tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import psutil
 
+from actors.store.filesystem import NETWORK_TYPES, place_of
 from cluster.environment import CHECKOUT
 from cluster.ports import is_free
 from perenne.settings import Settings
@@ -19,19 +20,6 @@ MEMORY_ADVISED_BYTES = 7 << 30  # "8 GB" PCs report a little less
 DISK_NEEDED_BYTES = 1 << 30
 DISK_ADVISED_BYTES = 6 << 30  # the default set of models and room for documents
 SHM_NEEDED_BYTES = 256 << 20
-_NETWORK_FILE_SYSTEMS = {
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "fuse.sshfs",
-    "9p",
-    "afs",
-    "ceph",
-    "glusterfs",
-    "fuse.glusterfs",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,17 +83,6 @@ def _holder(number: int) -> str:
     return "another program"
 
 
-def _mount_of(path: Path) -> tuple[str, str]:
-    """Mount point and file system type under a path."""
-    place, kind = "/", ""
-    for line in Path("/proc/mounts").read_text(errors="replace").splitlines():
-        fields = line.split()
-        mount = fields[1].replace("\\040", " ")
-        if (str(path) + "/").startswith(mount.rstrip("/") + "/") and len(mount) >= len(place):
-            place, kind = mount, fields[2]
-    return place, kind
-
-
 def existing(path: Path) -> Path:
     """The nearest folder above that is there."""
     while not path.exists():
@@ -116,8 +93,8 @@ def existing(path: Path) -> Path:
 def file_system(settings: Settings, running: bool) -> Iterator[Finding]:
     if settings.store.url is not None:
         return
-    mount, kind = _mount_of(existing(settings.path("store")))
-    if kind in _NETWORK_FILE_SYSTEMS:
+    mount, kind = place_of(settings.path("store")) or ("", "")
+    if kind in NETWORK_TYPES:
         yield Finding(
             about="file_system",
             level="stops",
@@ -125,7 +102,7 @@ def file_system(settings: Settings, running: bool) -> Iterator[Finding]:
             remedy="Put the home on a local disk: PERENNE_HOME=/path/on/a/local/disk perenne up",
         )
     else:
-        yield _fine("file_system", f"the home is on {kind or 'a local file system'} at {mount}")
+        yield _fine("file_system", f"the home is on {kind} at {mount}" if kind else "what the home is on can't be told")
 
 
 def memory(settings: Settings, running: bool) -> Iterator[Finding]:

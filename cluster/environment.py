@@ -122,6 +122,7 @@ def head_environment(settings: Settings, ports: Ports, inherited: Mapping[str, s
         "AUTOSCALER_METRIC_PORT": str(ports["autoscaler_metrics"]),
         "SPT_NOENV": "1",  # a process that changes its title keeps its environment, where the mark is
         "OMP_NUM_THREADS": inherited.get("OMP_NUM_THREADS", "1"),
+        "OMP_WAIT_POLICY": inherited.get("OMP_WAIT_POLICY", "passive"),  # threads that spin while they wait starve the others
     }
 
 
@@ -151,4 +152,4 @@ def head_arguments(settings: Settings, ports: Ports) -> list[str]:
         "--log-color": "false",
     }
     pairs = [f"{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--no-monitor", "--disable-usage-stats", *pairs]
+    return [sys.executable, "-m", "cluster.ray_start", "start", "--head", "--no-monitor", "--disable-usage-stats", *pairs]

@@ -99,6 +99,11 @@ class Standing:
         return self._facts.ready_once
 
     @property
+    def answered_once(self) -> bool:
+        """Whether this process, not one before it, has answered a ping."""
+        return self._facts.sight.answered
+
+    @property
     def pid(self) -> int:
         return self._facts.pid
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import threading
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cluster import applications, spawning
+from cluster.applied import Applied
 from cluster.reasons import of_model, why_not
 from cluster.standing import Standing, known_starts
 from cluster.tree import Child, build_tree, spec_hash
@@ -23,9 +23,12 @@ from perenne.settings import Settings
 log = logging.getLogger(__name__)
 
 PING_TIMEOUT_S = 2.0
+FIRST_PING_TIMEOUT_S = 0.25  # of one that is being born: others wait for the end of this look before they may start
+FIRST_STATE_TIMEOUT_S = 0.5  # of a model that loads, likewise
 CONTROL_TIMEOUT_S = 20.0  # one call to the control plane: making an actor, deploying an application
 SERVE_LOOK_S = 3.0  # between looks at Serve when all is well; each second otherwise
 DEPLOY_AGAIN_S = 15.0  # an application that is missing or failed to deploy is handed to Serve again after this
+DEPLOY_FIRST_S = 60.0  # Serve was never seen with any of them: its start takes as long as the machine is slow
 STOP_SERVE_S = 12.0
 CLOSE_S = 3.0  # an owner that was told to close; then for its process to end
 
@@ -45,8 +48,8 @@ class Tending:
         self.stopping = threading.Event()
         self._tick_lock = asyncio.Lock()
         self._serve_seen: dict[str, tuple[str, str]] = {}
-        self._serve_looked = self._deployed_at = 0.0
-        self._specs: dict[str, str] = {}
+        self._serve_looked = 0.0
+        self._applied = Applied(settings)
         self._busy: set[str] = set()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -81,8 +84,9 @@ class Tending:
 
     async def run(self) -> None:
         """Tend until the stop."""
-        self._specs = await asyncio.to_thread(self._read_specs)
-        self._begin("Serve", self._deploy)
+        await asyncio.to_thread(self._applied.read)
+        if any(self._is_other(s.child) for s in self._standings.values() if s.child.kind == "application"):
+            self._begin("Serve", self._deploy)
         while not self.stopping.is_set():
             begun = time.monotonic()
             async with self._tick_lock:
@@ -125,11 +129,12 @@ class Tending:
         name = standing.child.name
         if name in self._busy:
             return
-        if name not in self._specs or self._specs[name] != spec_hash(standing.child, self._settings):
+        if self._is_other(standing.child):
             self._begin(name, lambda: self._ensure(standing))
             return
         try:
-            health = await self._directory.call(name, "health", timeout_s=PING_TIMEOUT_S)
+            within_s = PING_TIMEOUT_S if standing.answered_once else FIRST_PING_TIMEOUT_S
+            health = await self._directory.call(name, "health", timeout_s=within_s)
         except DeadlineExceeded:
             standing.silent(time.time())
         except Unavailable as error:
@@ -148,7 +153,7 @@ class Tending:
     def _ensure(self, standing: Standing) -> None:
         """Find or make the actor; one that runs other code or another configuration is ended first."""
         child, wanted = standing.child, spec_hash(standing.child, self._settings)
-        held = self._specs.get(child.name)
+        held = self._applied.hash(child.name)
         try:
             if held is not None and held != wanted:
                 spawning.end(child.name, restart=False)
@@ -157,9 +162,11 @@ class Tending:
             standing.away("dead", f"it could not be made: {error}", time.time())
             time.sleep(1.0)
             raise
-        if held != wanted:
-            self._specs[child.name] = wanted
-            self._write_specs()
+        self._applied.note(child.name, wanted)
+
+    def _is_other(self, child: Child) -> bool:
+        """Whether what runs, if anything, is of another code or configuration."""
+        return self._applied.hash(child.name) != spec_hash(child, self._settings)
 
     def _replace(self, standing: Standing, reason: str) -> None:
         spawning.end(standing.child.name, restart=True)
@@ -169,22 +176,23 @@ class Tending:
 
     def _deploy(self) -> None:
         wanted = [s.child for s in self._standings.values() if s.child.kind == "application"]
-        seen = applications.look() if self._specs.get("Serve") else {}
-        new = [c for c in wanted if self._specs.get(c.name) != spec_hash(c, self._settings) or not _is_up(seen.get(c.name))]
-        self._deployed_at = time.monotonic()
+        seen = applications.look() if self._applied.serve_begun else {}
+        new = [child for child in wanted if self._is_other(child) or not _is_up(seen.get(child.name))]
+        self._applied.note_deploying({})
+        try:
+            refused = dict(applications.deploy(new, self._settings)) if new else {}
+        except Exception as error:
+            refused = dict.fromkeys(new, error)
         for child in new:
-            try:
-                applications.deploy([child], self._settings)
-            except Exception as error:
-                log.exception("%s could not be deployed", child.name)
-                self._standings[child.name].away("dead", f"it could not be deployed: {error}", time.time())
-            else:
-                self._specs |= {child.name: spec_hash(child, self._settings), "Serve": "started"}
-                self._write_specs()
+            if child not in refused:
+                self._applied.note(child.name, spec_hash(child, self._settings))
+                continue
+            log.error("%s could not be deployed", child.name, exc_info=refused[child])
+            self._standings[child.name].away("dead", f"it could not be deployed: {refused[child]}", time.time())
 
     async def _look_at_serve(self) -> None:
         quiet = all(state == "RUNNING" for state, _ in self._serve_seen.values()) and self._serve_seen
-        if time.monotonic() - self._serve_looked < (SERVE_LOOK_S if quiet else 1.0) or "Serve" not in self._specs:
+        if time.monotonic() - self._serve_looked < (SERVE_LOOK_S if quiet else 1.0) or not self._applied.serve_begun:
             return
         self._serve_looked = time.monotonic()
         try:
@@ -198,7 +206,8 @@ class Tending:
             if standing.child.kind == "application":
                 up = await self._see_application(standing)
                 missing = missing or not up
-        if missing and time.monotonic() - self._deployed_at > DEPLOY_AGAIN_S:
+        patience_s = DEPLOY_AGAIN_S if self._serve_seen else DEPLOY_FIRST_S
+        if missing and time.monotonic() - self._applied.deployed_at > patience_s:
             self._begin("Serve", self._deploy)
 
     async def _see_application(self, standing: Standing) -> bool:
@@ -222,26 +231,12 @@ class Tending:
         if self._serve_seen.get(name, ("", ""))[0] != "RUNNING":
             return
         try:
-            state = await self._directory.call(name, "state", timeout_s=PING_TIMEOUT_S)
+            within_s = PING_TIMEOUT_S if standing.ready_once else FIRST_STATE_TIMEOUT_S
+            state = await self._directory.call(name, "state", timeout_s=within_s)
         except (PerenneError, TimeoutError) as error:
             standing.away("starting" if not standing.ready_once else "degraded", str(error), time.time())
         else:
             standing.away(*of_model(state), time.time())
-
-    # What was applied, so that a Supervisor that was restarted knows whether a child runs this code
-
-    def _read_specs(self) -> dict[str, str]:
-        try:
-            held: dict[str, Any] = json.loads(self._settings.path("run", "specs.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return dict(held["specs"]) if held.get("session") == spawning.session() else {}
-
-    def _write_specs(self) -> None:
-        path = self._settings.path("run", "specs.json")
-        aside = path.with_suffix(f".{threading.get_ident()}")
-        aside.write_text(json.dumps({"session": spawning.session(), "specs": self._specs}))
-        aside.replace(path)
 
     # The end
 
