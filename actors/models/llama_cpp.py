@@ -73,6 +73,7 @@ class LlamaCpp:
         asked.ui = False
         asked.verbosity = -1
         asked.warmup = False
+        asked.fit_params = False  # fits a model to a GPU's memory by loading it twice; there is none, and the sizes are ours
         return asked
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk, None]:
