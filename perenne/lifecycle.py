@@ -6,6 +6,7 @@ every method that needs what `recover` builds.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -58,6 +59,8 @@ class Lifecycle:
         self._status: ChildState = "starting"
         self._detail = ""
         self._ready = threading.Event()
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._lock = threading.Lock()
         self._started_at = time.time()
 
     def begin(self) -> None:
@@ -79,7 +82,12 @@ class Lifecycle:
                 time.sleep(min(BACKOFF_MAX_S, 0.25 * 2**failures) * random.uniform(0.75, 1.25))
                 continue
             self._status, self._detail = "ready", ""
-            self._ready.set()
+            with self._lock:
+                self._ready.set()
+                waiting, self._waiting = self._waiting, []
+            for loop, bell in waiting:
+                with contextlib.suppress(RuntimeError):  # its loop closed meanwhile
+                    loop.call_soon_threadsafe(bell.set)
             return
 
     def _await_go(self, starts: list[float]) -> None:
@@ -101,15 +109,31 @@ class Lifecycle:
             )
         except PerenneError:
             return None
+        except Exception:  # a Supervisor that fails is none: this thread is all that brings the shell up
+            log.exception("the Supervisor could not say whether %s may go", self._name)
+            return None
 
     @property
     def is_ready(self) -> bool:
         return self._ready.is_set()
 
     async def ready(self, within_s: float = 5.0) -> None:
-        """Wait for recovery; Unavailable when it takes longer."""
-        if not self._ready.is_set() and not await asyncio.to_thread(self._ready.wait, within_s):
-            raise Unavailable(self._name, 1.0, self._detail or self._status)
+        """Wait for recovery; Unavailable when it takes longer. Any number may wait: no thread is held."""
+        if self._ready.is_set():
+            return
+        entry = (asyncio.get_running_loop(), asyncio.Event())
+        with self._lock:
+            if self._ready.is_set():
+                return
+            self._waiting.append(entry)
+        try:
+            async with asyncio.timeout(within_s):
+                await entry[1].wait()
+        except TimeoutError:
+            raise Unavailable(self._name, 1.0, self._detail or self._status) from None
+        finally:
+            with self._lock, contextlib.suppress(ValueError):
+                self._waiting.remove(entry)
 
     def degrade(self, detail: str) -> None:
         """Say that it works in part only, and why; an empty detail ends it."""

@@ -20,6 +20,7 @@ POLL_S = 2.0  # the net under the writer's push
 KEEP_S = 5.0  # how often a quiet shard looks whether a snapshot or a merge is due
 KEEP_AGAIN_S = 30.0  # after the disk failed
 RETRY_S = 0.5  # after a source failed, with jitter
+START_S = 10.0  # a loop that is not there by then
 RESETS_AFTER = 2  # looks at a head behind what was applied, before all is forgotten
 
 
@@ -42,7 +43,7 @@ class Follower:
         self.progress_at = time.monotonic()
         self._behind_head = 0  # times in a row that the feed's head was older than what is applied
         self._troubles: dict[str, str] = {}
-        self._started = threading.Event()
+        self._started, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
@@ -56,7 +57,8 @@ class Follower:
         """Begin to follow; returns once its loop runs."""
         self.gate.reach(self._shard.applied)
         self._thread.start()
-        self._started.wait()
+        if not self._started.wait(START_S):
+            raise TimeoutError(f"the follower's loop did not start within {START_S:g} s")
 
     def nudge(self) -> None:
         """Look at the feed now; from any thread."""
@@ -66,6 +68,7 @@ class Follower:
 
     def stop(self, within_s: float = 5.0) -> None:
         """End following; what was fetched is applied or not, whole pages only. Harmless twice."""
+        self._stopping.set()
         if self._loop is not None and self._main is not None and not self._loop.is_closed():
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._main.cancel)
@@ -73,13 +76,24 @@ class Follower:
             self._thread.join(within_s)
 
     def _run(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(self._follow())
+        """Follow until stopped; whatever fails is told, and all of it is begun again: nobody else would notice."""
+        while not self._stopping.is_set():
+            try:
+                asyncio.run(self._follow())
+            except asyncio.CancelledError:
+                return
+            except Exception as error:
+                log.exception("following fell over and begins again")
+                self._trouble("follower", f"following fell over: {error}")
+                self._stopping.wait(RETRY_S)
 
     async def _follow(self) -> None:
         self._loop, self._wake, self._main = asyncio.get_running_loop(), asyncio.Event(), asyncio.current_task()
-        source = self._new_source()
         self._started.set()
+        if self._stopping.is_set():
+            return
+        source = self._new_source()
+        self._trouble("follower", "")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(source, self._wake))
             tasks.create_task(self._pull(source, self._wake))
@@ -159,5 +173,7 @@ class Follower:
         try:
             await asyncio.to_thread(self._shard.keep, behind)
             self._trouble("disk", "")
-        except OSError as error:
+        except Exception as error:
+            if not isinstance(error, OSError):
+                log.exception("keeping the shard failed")
             self._trouble("disk", f"no snapshot can be written: {error}")

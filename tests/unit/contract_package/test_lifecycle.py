@@ -1,3 +1,4 @@
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,30 @@ async def test_no_answer_means_go(settings: Settings) -> None:
     life.begin()
     await life.ready(within_s=5.0)
     assert recovered == [1]
+
+
+async def test_a_supervisor_that_fails_is_one_that_does_not_answer(settings: Settings) -> None:
+    # Any error but ours ended the only thread that could bring the shell up: it stayed "starting" for ever.
+    class Failing(Supervisor):
+        async def call(self, name: str, method: str, /, *, timeout_s: float, **kwargs: Any) -> Any:
+            raise AttributeError("no such method")
+
+    life = Lifecycle("X", settings, Failing(), lambda: None)
+    life.begin()
+    await life.ready(within_s=5.0)
+    assert life.health().status == "ready"
+
+
+async def test_a_hundred_callers_wait_no_longer_than_one(settings: Settings) -> None:
+    # Each held a thread of the default pool, which has six on two cores: the hundredth waited for the others first.
+    life = Lifecycle("X", settings, Supervisor(), lambda: None)
+    began = time.monotonic()
+    ends = await asyncio.gather(*(life.ready(within_s=0.5) for _ in range(200)), return_exceptions=True)
+    assert all(isinstance(end, Unavailable) for end in ends)
+    assert time.monotonic() - began < 3.0
+    waiting = [asyncio.create_task(life.ready(within_s=20.0)) for _ in range(200)]
+    life.begin()
+    await asyncio.gather(*waiting)
 
 
 async def test_a_recovery_that_raises_is_reported_and_tried_again(settings: Settings) -> None:

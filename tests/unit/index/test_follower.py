@@ -150,3 +150,41 @@ async def test_the_gate_wakes_every_loop_at_its_own_sequence() -> None:
     assert await waiting[2]
     assert await gate.wait(10, 0.0)
     assert gate._waiting == []
+
+
+async def test_a_shard_that_cannot_be_kept_is_followed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Anything but an OSError ended following without a word: the shard stood still, and its health was fine.
+    model, troubles = Model(), list[str]()
+    monkeypatch.setattr("actors.index.follower.KEEP_S", 0.01)
+    with following(tmp_path, ModelFeed(model), on_trouble=troubles.append) as (shard, _):
+
+        def broken(behind: bool = False) -> None:
+            raise ValueError("a file that is no index")
+
+        monkeypatch.setattr(shard, "keep", broken)
+        await eventually(lambda: any("no index" in each for each in troubles))
+        grow(model)
+        await caught_up(shard, model)
+
+
+async def test_a_follower_whose_source_fails_says_so_and_begins_again(tmp_path: Path) -> None:
+    # `start` waited for ever for a loop that had ended.
+    model, troubles, tries = Model(), list[str](), list[int]()
+    shard = Shard(tmp_path, ShardSpec("space", "model"))
+    shard.open()
+
+    def source() -> ModelFeed:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("no readers")
+        return ModelFeed(model)
+
+    follower = Follower(shard, source, on_trouble=troubles.append, poll_s=0.05)
+    await asyncio.to_thread(follower.start)
+    try:
+        grow(model)
+        await caught_up(shard, model)
+        assert "no readers" in troubles[0]
+    finally:
+        follower.stop()
+    assert not follower._thread.is_alive()
