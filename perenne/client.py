@@ -89,7 +89,11 @@ class RayDirectory:
 
     async def stream(self, name: str, method: str, /, *, silence_s: float, **kwargs: Any) -> AsyncIterator[Any]:
         """The items of one streaming call; see `Directory.stream`."""
-        handle = await self._handle(name)
+        try:
+            async with asyncio.timeout(silence_s):  # a control plane that is away does not answer
+                handle = await self._handle(name)
+        except TimeoutError:
+            raise DeadlineExceeded(name, silence_s) from None
         if name in names.MODELS or name == names.EDGE:
             source = getattr(handle.options(stream=True), method).remote(**kwargs)
         else:
@@ -134,7 +138,8 @@ def connect(address: str | None = None, *, key: str | None = None, home: str | N
     """A client. Without an address: actor handles of the instance whose home is `home` (else PERENNE_HOME, else ~/.perenne), on
     this PC. With one (``http://127.0.0.1:8000``): HTTP, with `key` or, when it is not given, PERENNE_KEY or the home's own key file.
 
-    Raises Unavailable when no instance runs there, ConfigurationError when ray is not installed or the address has no scheme.
+    Raises Unavailable when no instance runs there, ConfigurationError when ray is not installed, was imported before or is in
+    another cluster, or when the address has no scheme.
     """
     env = dict(os.environ) if home is None else {**os.environ, "PERENNE_HOME": home}
     if address is None:
@@ -162,24 +167,40 @@ def instance_of(home: Path) -> dict[str, Any]:
         raise Unavailable(f"Perenne at {home}", 5.0, "it is not running; start it with 'perenne up'") from error
 
 
+def _same_cluster(joined: str, expected: str, home: Path) -> None:
+    """ConfigurationError when this process is in another cluster. On the instance's PCs its address has other hosts, one port."""
+    if joined.rpartition(":")[2] != expected.rpartition(":")[2]:
+        raise ConfigurationError(
+            f"expected a process that is in no Ray cluster or in that of Perenne at {home} ({expected}); it is in the one at "
+            f"{joined}. Call ray.shutdown() first, or connect in another process"
+        )
+
+
 def _connect_actors(home: Path) -> Perenne:
     """Join the instance's Ray as a driver that adds nothing to it."""
     from perenne.actor_api import ActorPerenne
 
     instance = instance_of(home)
     settings = load_settings({**os.environ, "PERENNE_HOME": str(home)})
-    joined = "ray" in sys.modules and cast("Any", sys.modules["ray"]).is_initialized()
-    if not joined:  # Ray reads some of these when it is imported
+    needed = {_LOOPBACK: "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(instance["token_path"])}
+    loaded: Any = sys.modules.get("ray")
+    joined = loaded is not None and bool(loaded.is_initialized())
+    if loaded is not None and joined:
+        _same_cluster(loaded.get_runtime_context().gcs_address, instance["ray_address"], home)
+    elif loaded is not None and any(os.environ.get(name) != value for name, value in needed.items()):
+        wanted = " ".join(f"{name}={value}" for name, value in needed.items())
+        raise ConfigurationError(
+            "expected perenne.connect() before the first 'import ray', which reads how to reach the instance once and for all; "
+            f"ray is imported already. Connect first, or set this before Python starts: {wanted}"
+        )
+    else:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.update({_LOOPBACK: "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": instance["token_path"]})
+        os.environ.update(needed)
     try:
         import ray
-        from ray._private import ray_constants
     except ImportError as error:
         raise ConfigurationError("calling actors needs ray: pip install 'perenne[ray]', or connect to an address") from error
     if not joined:
-        loaded: Any = ray_constants
-        loaded.ENABLE_RAY_CLUSTER = False  # the same, where the caller had imported Ray before
         try:
             cast("Any", ray).init(
                 address=instance["ray_address"], namespace=names.NAMESPACE, log_to_driver=False, logging_level="ERROR"

@@ -55,3 +55,11 @@ def test_rays_folder_is_short_and_differs_by_home(tmp_path: Path) -> None:
     one, two = (load_settings(env(tmp_path / name)).ray_dir for name in ("a" * 90, "b"))
     assert len(one) < 40
     assert one != two
+
+
+def test_settings_that_cannot_be_read_are_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes(b"port: \xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"config\.yaml, which can't be read"):
+        load_settings(env(tmp_path))
+    with pytest.raises(ConfigurationError, match=r"default\.yaml, which can't be read"):
+        load_settings(env(tmp_path), configs=tmp_path / "none")
