@@ -53,7 +53,11 @@ class RunHost:
             self._host = Host(self._name, self._settings, self._directory)
             self._loop = asyncio.get_running_loop()
             started.set()
-            await self._host.run()
+            first = asyncio.create_task(self._host.search_first())
+            try:
+                await self._host.run()
+            finally:
+                first.cancel()
 
         while True:
             try:

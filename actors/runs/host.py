@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from actors.runs.answer import GENERATING_MAX, Tools
 from actors.runs.attempt import RunAttempt
 from actors.runs.desk import Desk
+from actors.runs.first_search import make_first_search
 from actors.runs.followers import Followers, Step
 from actors.runs.live import Feeds
 from actors.runs.model import Model
@@ -48,6 +49,10 @@ class Host:
     async def run(self) -> None:
         """Answer open runs until closed."""
         await self.desk.run()
+
+    async def search_first(self) -> None:
+        """Search before anybody asks; see `make_first_search`."""
+        await make_first_search(self._tools.directory, self._tools.store, self._searcher)
 
     async def close(self) -> None:
         """Let go of everything; open runs stay open for the next host."""
