@@ -10,7 +10,7 @@ from perenne.messages.records import RunEvent
 from perenne.store import Store
 
 _READ_AGAIN_S = 0.5  # pause between reads of the database while the host is away
-_ENDS = ("done", "error")
+ENDS = ("done", "error")  # the kinds of event after which none comes
 
 
 async def follow_run(
@@ -32,14 +32,14 @@ async def follow_run(
                     continue
                 last = event.seq
                 yield event
-                if event.kind in _ENDS:
+                if event.kind in ENDS:
                     return
         except (Unavailable, DeadlineExceeded):
             stored = await store.read("run_events", user_id=user_id, run_id=run_id, after=last, limit=500)
             for event in stored:
                 last = event.seq
                 yield event
-                if event.kind in _ENDS:
+                if event.kind in ENDS:
                     return
             if heartbeats:
                 yield RunEvent(run_id=run_id, seq=last, kind="heartbeat", data={})

@@ -63,5 +63,5 @@ async def revoke_key(ask: Writing, key_id: str) -> Response:
 
 async def issue_ticket(ask: Reading) -> Response:
     """A ticket for `/ws?ticket=…`, good once and for half a minute."""
-    ticket = await ask.edge.tickets.issue(hash_of(ask.caller.secret))
+    ticket = await ask.edge.tickets.issue(ask.caller.key_hash)
     return json_answer(Ticket(ticket=ticket, expires_in_s=LIFE_S), 201)

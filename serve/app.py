@@ -8,9 +8,10 @@ from ray import serve as ray_serve
 from perenne.client import RayDirectory
 from perenne.settings import Settings
 from serve.http import build_app
+from serve.parting import when_ending
 
 ROOM_BESIDE = 64  # requests that Serve lets in beyond our own bound, so that ours answers, in our envelope, first
-DRAIN_WITHIN_S = 3.0  # streams are cut after this; their readers resume by sequence
+DRAIN_WITHIN_S = 4.0  # what is under way is cut after this; streams have had their last word before
 
 
 def edge(args: dict[str, Any]) -> Any:
@@ -18,7 +19,9 @@ def edge(args: dict[str, Any]) -> Any:
     settings = Settings.model_validate(args["settings"])
 
     def build() -> FastAPI:
-        return build_app(settings, RayDirectory())
+        app = build_app(settings, RayDirectory())
+        when_ending(app.state.edge.close)
+        return app
 
     @ray_serve.deployment(
         name="Edge",

@@ -14,6 +14,7 @@ class Caller:
 
     key: Key
     secret: str
+    key_hash: str
 
     @property
     def user_id(self) -> str:

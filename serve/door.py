@@ -41,14 +41,17 @@ def _length(scope: Scope) -> int:
 
 
 class Door:
-    """The outermost layer. 503 over `ongoing_requests_max`; 413 as soon as the body is seen to be too long, counted while it
-    comes in, whatever Content-Length said."""
+    """The outermost layer. 503 over `ongoing_requests_max`, WebSockets counted; 413 as soon as the body is seen to be too long,
+    counted while it comes in, whatever Content-Length said."""
 
     def __init__(self, app: ASGIApp, settings: EdgeSettings) -> None:
         self._app, self._settings = app, settings
         self.ongoing = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -69,6 +72,16 @@ class Door:
         self.ongoing += 1
         try:
             await self._bounded(scope, receive, framed)
+        finally:
+            self.ongoing -= 1
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.ongoing >= self._settings.ongoing_requests_max:
+            await refuse_socket(Busy("the edge", 1.0), scope, receive, send)
+            return
+        self.ongoing += 1
+        try:
+            await self._app(scope, receive, send)
         finally:
             self.ongoing -= 1
 
@@ -107,6 +120,14 @@ class Door:
                 raise
         if refusal is not None and not answered:
             await _refuse(path, refusal, scope, receive, send)
+
+
+async def refuse_socket(error: PerenneError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a WebSocket's opening with the error's own status; where the server knows only close, with that (a 403)."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await error_answer(scope["path"], error)(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:100]})
 
 
 async def _refuse(path: str, error: PerenneError, scope: Scope, receive: Receive, send: Send) -> None:

@@ -33,8 +33,18 @@ class Edge:
         self.pace = Pace(settings.edge)
         self.tickets = Tickets(settings.path("run", "tickets"))
         self.closing = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._errands: set[asyncio.Task[Any]] = set()
         self._status: tuple[float, TreeStatus] | None = None
+
+    def open(self) -> None:
+        """Once, on the event loop that the routes run on."""
+        self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        """Say to every stream that this replica ends. From any thread; harmless twice."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.closing.set)
 
     def errand(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do something beside the answer; an outage of its goal is only logged: the row in the database is the truth."""

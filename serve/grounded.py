@@ -17,7 +17,7 @@ from serve.asking import Asking
 from serve.conversations import post_question
 from serve.live import EventStream, while_connected
 from serve.openai_bodies import ChatBody
-from serve.openai_wire import END, Completion, annotation, finish_reason_of
+from serve.openai_wire import END, GRACE_S, Completion, annotation, error_piece, finish_reason_of
 
 BEGAN_AGAIN = "\n\n[the answer began again]\n\n"
 
@@ -90,7 +90,8 @@ async def grounded_answer(ask: Asking, body: ChatBody, project: str | None, requ
 
     if body.stream:
         include_usage = body.stream_options is not None and body.stream_options.include_usage
-        return EventStream(_pieces(completion, events, include_usage), ask.edge.closing, on_leave=leave)
+        pieces = _pieces(completion, events, include_usage)
+        return EventStream(pieces, ask.edge.closing, error_piece, on_leave=leave, grace_s=GRACE_S)
     ended = False
     try:
         ending = await while_connected(request, _ending(events))
@@ -144,8 +145,6 @@ async def _ending(events: AsyncIterator[RunEvent]) -> Ending:
 
 
 async def _pieces(completion: Completion, events: AsyncIterator[RunEvent], include_usage: bool) -> AsyncIterator[bytes]:
-    from serve.openai_chat import error_piece
-
     telling = Telling()
     yield completion.piece({"role": "assistant", "content": ""})
     try:

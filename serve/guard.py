@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from perenne.errors import Forbidden, PerenneError, RateLimited
 from perenne.settings import EdgeSettings
 from serve.caller import Caller
+from serve.door import refuse_socket
 from serve.keyring import Keyring
 from serve.tickets import Tickets
 
@@ -45,10 +46,10 @@ class Guard:
             return
         try:
             scope["caller"] = await self._caller(scope)
-        except PerenneError:
+        except PerenneError as error:
             if scope["type"] != "websocket":
                 raise
-            await send({"type": "websocket.close", "code": 1008, "reason": "a valid key or ticket is needed"})
+            await refuse_socket(error, scope, receive, send)
             return
         await self.app(scope, receive, send)
 

@@ -31,8 +31,9 @@ def build_app(settings: Settings, directory: Directory, dist: Path = DIST) -> Fa
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        edge.open()
         yield
-        edge.closing.set()
+        edge.close()
 
     app = FastAPI(title="Perenne", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life, redirect_slashes=False)
     app.state.edge = edge

@@ -41,7 +41,7 @@ class Keyring:
         key = await self._key(key_hash)
         if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= time.time()):
             raise Unauthorized()
-        return Caller(key, secret)
+        return Caller(key, secret, key_hash)
 
     def forget(self) -> None:
         """Believe nothing of what was heard before."""

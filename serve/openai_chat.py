@@ -13,13 +13,12 @@ from perenne.ids import new_id
 from perenne.messages.models import ChatMessage, GenerateChunk, GenerateRequest
 from perenne.messages.records import Usage
 from perenne.settings import Settings
-from serve.answers import json_answer, json_bytes
+from serve.answers import json_answer
 from serve.asking import Asking, Reading
-from serve.errors import described, envelope, status_of
 from serve.grounded import grounded_answer
 from serve.live import EventStream, while_connected
 from serve.openai_bodies import ChatBody
-from serve.openai_wire import END, Completion, finish_reason_of
+from serve.openai_wire import END, GRACE_S, Completion, error_piece, finish_reason_of
 
 SILENCE_S = 60.0  # the longest that a generating model may say nothing, its place in the queue included
 
@@ -75,7 +74,7 @@ async def bare_answer(ask: Asking, body: ChatBody, request: Request) -> Response
         return json_answer(completion.whole(text, reason, usage, []))
     first = await while_connected(request, _first(chunks))  # so that a model that is not there is a status, not a broken stream
     include_usage = body.stream_options is not None and body.stream_options.include_usage
-    return EventStream(_pieces(completion, first, chunks, include_usage), ask.edge.closing)
+    return EventStream(_pieces(completion, first, chunks, include_usage), ask.edge.closing, error_piece, grace_s=GRACE_S)
 
 
 async def _first(chunks: AsyncIterator[GenerateChunk]) -> GenerateChunk:
@@ -114,8 +113,3 @@ async def _pieces(
         if include_usage:
             yield completion.usage_piece(usage)
         yield END
-
-
-def error_piece(error: PerenneError) -> bytes:
-    """An error in the midst of a stream, as OpenAI's clients read it."""
-    return b"data: " + json_bytes(envelope("/v1/", status_of(error), described(error))) + b"\n\n"

@@ -8,8 +8,10 @@ from urllib.parse import urlencode
 from perenne.ids import new_id
 from perenne.messages.records import Citation, Usage
 from serve.answers import json_bytes
+from serve.errors import described, envelope, status_of
 
 END = b"data: [DONE]\n\n"
+GRACE_S = 2.0  # how long a stream that cannot be resumed may still come to its end when the replica ends
 
 
 def usage_body(usage: Usage | None) -> dict[str, Any]:
@@ -84,3 +86,8 @@ class Completion:
             "usage": usage_body(usage),
             **more,
         }
+
+
+def error_piece(error: BaseException) -> bytes:
+    """An error in the midst of a stream, as OpenAI's clients read it."""
+    return b"data: " + json_bytes(envelope("/v1/", status_of(error), described(error))) + b"\n\n"

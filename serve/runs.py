@@ -45,8 +45,9 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _parting() -> bytes:
-    return b"retry: 500\n: this server is restarting; resume after the last id\n\n"
+def _parting(error: BaseException) -> bytes:
+    """The status is out: a client is told here, and comes again after the last event that it saw."""
+    return b"retry: 500\n: " + json_bytes(described(error)) + b"\n\n"
 
 
 async def sse(edge: Edge, user_id: str, run_id: str, after: int) -> AsyncIterator[bytes]:
@@ -57,8 +58,8 @@ async def sse(edge: Edge, user_id: str, run_id: str, after: int) -> AsyncIterato
                 yield b": alive\n\n"
             elif event.kind not in HIDDEN:
                 yield framed(event)
-    except PerenneError as error:  # the answer has begun: the status is out, so a client is told here and may come again
-        yield b"retry: 1000\n: " + json_bytes(described(error)) + b"\n\n"
+    except PerenneError as error:
+        yield _parting(error)
 
 
 def framed(event: RunEvent) -> bytes:

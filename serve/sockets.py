@@ -6,18 +6,22 @@ From here: {"type": "event", "event"}, {"type": "pong"}, {"type": "error", "erro
 import asyncio
 import contextlib
 import json
+import logging
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from perenne.errors import InvalidRequest, PerenneError
-from perenne.following import follow_run
+from perenne.errors import DeadlineExceeded, InvalidRequest, PerenneError, Unavailable
+from perenne.following import ENDS, follow_run
+from perenne.messages.records import RunEvent
 from serve.answers import json_bytes
 from serve.caller import Caller
 from serve.edge import Edge
 from serve.errors import described
 from serve.runs import HIDDEN
+
+log = logging.getLogger(__name__)
 
 QUEUE_MAX = 256  # messages that wait for a slow reader; then its follows pause
 SUBSCRIPTIONS_MAX = 32
@@ -36,9 +40,9 @@ class Socket:
 
     def __init__(self, socket: WebSocket, edge: Edge, caller: Caller) -> None:
         self._socket, self._edge, self._caller = socket, edge, caller
-        self._outbox: asyncio.Queue[bytes] = asyncio.Queue(QUEUE_MAX)
+        self._outbox: asyncio.Queue[tuple[bytes, RunEvent | None]] = asyncio.Queue(QUEUE_MAX)
         self._follows: dict[str, asyncio.Task[None]] = {}
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, int] = {}  # by run: the last event that went out, which is where a reader resumes
 
     async def serve(self) -> None:
         """Until the client leaves, is too slow, or the replica closes."""
@@ -60,10 +64,14 @@ class Socket:
 
     async def _write(self) -> None:
         while True:
-            message = await self._outbox.get()
+            message, event = await self._outbox.get()
             try:
                 async with asyncio.timeout(SEND_WITHIN_S):
                     await self._socket.send_text(message.decode())
+                if event is not None and event.run_id in self._seen:
+                    self._seen[event.run_id] = event.seq
+                    if event.kind in ENDS:
+                        del self._seen[event.run_id]
             except TimeoutError:
                 with contextlib.suppress(RuntimeError, OSError):
                     await self._socket.close(1013, "too slow")
@@ -72,14 +80,16 @@ class Socket:
                 return
 
     async def _tell(self, **message: Any) -> None:
-        await self._outbox.put(json_bytes(message))
+        await self._outbox.put((json_bytes(message), message.get("event")))
 
     async def _read(self) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
-                text = await self._socket.receive_text()
+                received = await self._socket.receive()
+                if received["type"] != "websocket.receive":
+                    return
                 try:
-                    await self._take(_message(text))
+                    await self._take(_message(received.get("text") or ""))
                 except PerenneError as error:
                     await self._tell(type="error", error=described(error), run_id=None)
 
@@ -93,26 +103,37 @@ class Socket:
         held = self._follows.pop(run_id, None)
         if held is not None:
             held.cancel()
+        self._seen.pop(run_id, None)
         if kind == "unsubscribe":
             return
+        self._edge.pace.count(self._caller.key.id)
         after = message.get("after", 0)
         if not isinstance(after, int) or isinstance(after, bool) or not 0 <= after < 1 << 53:
             raise InvalidRequest("after: expected a sequence number", "after")
         self._follows = {id: task for id, task in self._follows.items() if not task.done()}
         if len(self._follows) >= SUBSCRIPTIONS_MAX:
             raise InvalidRequest(f"expected {SUBSCRIPTIONS_MAX} subscriptions at most", "run_id")
+        self._seen[run_id] = after
         self._follows[run_id] = asyncio.create_task(self._follow(run_id, after))
 
     async def _follow(self, run_id: str, after: int) -> None:
         try:
+            await self._allowed()
             await self._caller.run(self._edge.store, run_id)
             async for event in follow_run(self._edge.directory, self._edge.store, self._caller.user_id, run_id, after):
-                self._seen[run_id] = event.seq
                 if event.kind not in HIDDEN:
+                    await self._allowed()
                     await self._tell(type="event", event=event)
-        except PerenneError as error:
+        except Exception as error:
+            if not isinstance(error, PerenneError):
+                log.exception("a run could not be followed")
+            self._seen.pop(run_id, None)
             await self._tell(type="error", error=described(error), run_id=run_id)
-        self._seen.pop(run_id, None)
+
+    async def _allowed(self) -> None:
+        """Unauthorized once the key was revoked or is too old, a second later at most: a socket may be open for days."""
+        with contextlib.suppress(Unavailable, DeadlineExceeded):  # an outage takes nobody's answer away
+            await self._edge.keyring.by_hash(self._caller.key_hash)
 
 
 def _message(text: str) -> dict[str, Any]:

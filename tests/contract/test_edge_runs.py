@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import httpx_sse
 import pytest
+import starlette.websockets
 import websockets
 
 from perenne.api import decode
 from perenne.http_api import HttpPerenne
+from perenne.messages.models import GenerateChunk
 from perenne.messages.records import RunEvent
 from perenne.testing import eventually
 from tests.contract.edge_house import House, house_in, secret
@@ -218,7 +220,7 @@ async def test_closing_ends_streams_at_once_and_says_where_to_resume(house: Hous
             await socket.recv()
             reading = asyncio.create_task(read_events(http, run_id))
             await eventually(lambda: house.directory.open_streams.get("RunHost") == 2)
-            house.app.state.edge.closing.set()
+            house.app.state.edge.close()
             seen = await asyncio.wait_for(reading, 1)
             assert seen[-1]["kind"] != "done"
             last: dict[str, Any] = {}
@@ -228,3 +230,142 @@ async def test_closing_ends_streams_at_once_and_says_where_to_resume(house: Hous
             assert socket.close_code == 1012
             assert last["type"] == "closing"
             assert last["resume"][run_id] >= 2
+
+
+def socket_of(house: House, key: str = "owner") -> Any:
+    headers = {"Authorization": f"Bearer {secret(key)}"}
+    return websockets.connect(house.address.replace("http", "ws") + "/ws", additional_headers=headers)
+
+
+async def test_where_to_resume_is_what_went_out_not_what_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The closing word named events that were still in the outbox: a reader that resumed there lost them."""
+    sent: list[int] = []
+    whole_send = starlette.websockets.WebSocket.send_text
+
+    async def stuck_after_two(self: Any, text: str) -> None:
+        message = json.loads(text)
+        if message["type"] == "event":
+            if len(sent) == 2:
+                await asyncio.Event().wait()
+            sent.append(message["event"]["seq"])
+        await whole_send(self, text)
+
+    monkeypatch.setattr(starlette.websockets.WebSocket, "send_text", stuck_after_two)
+    async with house.http() as http:
+        run_id = (await post(http))["run"]["id"]
+        async with socket_of(house) as socket:
+            await socket.send(json.dumps({"type": "subscribe", "run_id": run_id}))
+            await eventually(lambda: len(sent) == 2)
+            await eventually(lambda: house.directory.open_streams["RunHost"] == 0)  # all of the run is in the outbox
+            house.app.state.edge.close()
+            said = [json.loads(message) async for message in said_until_closed(socket)]
+    assert said[-1] == {"type": "closing", "resume": {run_id: sent[-1]}}
+
+
+async def said_until_closed(socket: Any) -> AsyncIterator[str]:
+    with contextlib.suppress(websockets.ConnectionClosed):
+        async for message in socket:
+            yield message
+
+
+async def test_a_revoked_key_is_told_nothing_more_on_an_open_websocket(house: House) -> None:
+    """An open socket outlived its key, for as long as it was held open."""
+    house.runs.hold_after = 2
+    async with house.http() as http:
+        run_id = (await post(http))["run"]["id"]
+        made = (await http.post("/api/keys", json={"label": "brief", "scopes": ["read"]})).json()
+        headers = {"Authorization": f"Bearer {made['secret']}"}
+        async with websockets.connect(house.address.replace("http", "ws") + "/ws", additional_headers=headers) as socket:
+            await socket.send(json.dumps({"type": "subscribe", "run_id": run_id}))
+            assert json.loads(await socket.recv())["type"] == "event"
+            await http.delete(f"/api/keys/{made['key']['id']}")
+            house.runs.gate.set()
+            said = json.loads(await socket.recv())
+            while said["type"] == "event" and said["event"]["data"].get("text") in ("It", " was"):  # before it was revoked
+                said = json.loads(await socket.recv())
+            assert said["error"]["code"] == "unauthorized"
+            await socket.send(json.dumps({"type": "subscribe", "run_id": run_id}))
+            assert json.loads(await socket.recv())["error"]["code"] == "unauthorized"
+
+
+async def test_a_binary_message_is_answered_and_the_socket_goes_on(house: House) -> None:
+    """It ended the socket without a word."""
+    async with socket_of(house) as socket:
+        await socket.send(b"\x00\xff")
+        assert json.loads(await socket.recv())["type"] == "error"
+        await socket.send('{"type": "ping"}')
+        assert json.loads(await socket.recv()) == {"type": "pong"}
+
+
+class Broken:
+    """An owner with a fault of its own: what it raises is no error of ours."""
+
+    async def follow(self, run_id: str, user_id: str, after: int) -> AsyncIterator[RunEvent]:
+        yield RunEvent(run_id=run_id, seq=after, kind="heartbeat", data={})
+        raise KeyError("a fault")
+
+    async def stream(self, request: Any) -> AsyncIterator[GenerateChunk]:
+        yield GenerateChunk(text="Once ")
+        raise KeyError("a fault")
+
+
+async def test_no_stream_ends_without_a_word_when_an_owner_has_a_fault(house: House) -> None:
+    """Only errors of ours were told; another one cut the stream, and a WebSocket heard nothing at all."""
+    async with house.http() as http:
+        run_id = (await post(http))["run"]["id"]
+        house.directory.put("RunHost", Broken())
+        house.directory.put("language", Broken())
+        events = await http.get(f"/api/runs/{run_id}/events")
+        assert '"code":"internal"' in events.text.rpartition(": {")[2]
+        async with socket_of(house) as socket:
+            await socket.send(json.dumps({"type": "subscribe", "run_id": run_id}))
+            said = json.loads(await socket.recv())
+            assert (said["type"], said["run_id"], said["error"]["code"]) == ("error", run_id, "internal")
+        body = {"model": "tiny-language", "messages": [{"role": "user", "content": "x"}], "stream": True}
+        bare = await http.post("/v1/chat/completions", json=body)
+        grounded = await http.post("/v1/chat/completions", json={**body, "model": "perenne"})
+    for answer in (bare, grounded):
+        last = json.loads(answer.text.strip().rpartition("data: ")[2])
+        assert (last["error"]["type"], last["error"]["code"]) == ("server_error", "internal")
+
+
+async def test_a_v1_stream_cut_by_a_restart_says_so(house: House) -> None:
+    """It ended as if the answer were whole: no [DONE], and no error either."""
+    house.language.reply, house.language.token_s = "word " * 1000, 0.05
+    body = {"model": "tiny-language", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    async with house.http() as http:
+        reading = asyncio.create_task(http.post("/v1/chat/completions", json=body))
+        await eventually(lambda: house.language.running == 1)
+        house.app.state.edge.close()
+        text = (await asyncio.wait_for(reading, 6)).text
+    assert json.loads(text.strip().rpartition("data: ")[2])["error"]["code"] == "unavailable"
+    await eventually(lambda: house.language.running == 0)
+
+
+async def test_a_v1_stream_that_is_nearly_done_ends_whole_though_the_replica_ends(house: House) -> None:
+    house.language.reply, house.language.token_s = "word " * 10, 0.05
+    body = {"model": "tiny-language", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    async with house.http() as http:
+        reading = asyncio.create_task(http.post("/v1/chat/completions", json=body))
+        await eventually(lambda: house.language.running == 1)
+        house.app.state.edge.close()
+        assert (await asyncio.wait_for(reading, 6)).text.endswith("data: [DONE]\n\n")
+
+
+async def test_a_websocket_too_many_is_a_503_and_one_without_a_key_a_401(tmp_path: Path) -> None:
+    """Open sockets were counted nowhere; every refusal was a bare 403."""
+    async with house_in(tmp_path, ongoing_requests_max=2) as house:
+        async with socket_of(house), socket_of(house), house.http() as http:
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                await socket_of(house)
+            assert refused.value.response.status_code == 503
+            assert refused.value.response.headers["Retry-After"] == "1"
+            assert (await http.get("/api/me")).status_code == 503
+        with pytest.raises(websockets.InvalidStatus) as unknown:
+            await socket_of(house, "nobody")
+        assert unknown.value.response.status_code == 401
+    async with house_in(tmp_path / "slow", requests_per_minute=2) as house:
+        async with socket_of(house), socket_of(house):
+            with pytest.raises(websockets.InvalidStatus) as too_fast:
+                await socket_of(house)
+        assert too_fast.value.response.status_code == 429
