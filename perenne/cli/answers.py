@@ -1,6 +1,7 @@
 """`perenne ask`, `chat` and `search`."""
 
 import dataclasses
+import signal
 import sys
 from typing import Annotated
 
@@ -8,6 +9,8 @@ import typer
 
 from perenne.api import Answer, Perenne
 from perenne.cli.console import Json, ProjectName, connected, emit, notes, run, say
+from perenne.errors import Forbidden, PerenneError, Unauthorized
+from perenne.ids import new_id
 from perenne.messages.records import RunEvent
 from perenne.messages.search import Filters
 
@@ -80,23 +83,31 @@ def ask(
 
 
 def chat(project: ProjectName = None) -> None:
-    """Talk: one question a line, in one conversation. An empty line or Ctrl-D ends it."""
+    """Talk: one question a line, in one conversation. An empty line, Ctrl-D or Ctrl-C ends it."""
 
     async def work() -> None:
-        conversation: str | None = None
+        conversation = new_id("cnv")  # the first question makes it, answered or not
         async with connected() as client:
             while question := _line():
-                answer = await _ask(client, question, project, conversation, as_json=False)
-                conversation = answer.conversation_id
+                try:
+                    await _ask(client, question, project, conversation, as_json=False)
+                except (Unauthorized, Forbidden):
+                    raise
+                except PerenneError as error:  # this question's trouble; the talk goes on
+                    notes.print(str(error), style="yellow", markup=False)
 
     run(work())
 
 
 def _line() -> str:
+    """The next line, empty at the end. Ctrl-C ends the command here and now: asyncio's own handler would wait for the next await."""
+    waiting = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return input("› ").strip()
     except EOFError:
         return ""
+    finally:
+        signal.signal(signal.SIGINT, waiting)
 
 
 def search(
