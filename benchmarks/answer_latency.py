@@ -5,8 +5,8 @@ runs in a process of its own on the same weights, by turns with the instance, so
 
 Two comparisons, kept apart:
   bare      the model over /v1 beside the engine: what HTTP, HAProxy, Serve and Ray add. The goals of 50 ms and 95 % are these.
-  grounded  a question over /api; the engine gets the prompt that the run wrote from. Ours also searches and asks the model for a
-            verdict before it writes; that verdict reads the prompt, so the writing afterwards finds it in the engine's cache.
+  grounded  a question over /api; the engine gets the prompt that the run wrote from. Ours also searches before it writes, and says
+            which passages hold what was written afterwards.
 """
 
 import argparse
@@ -81,7 +81,7 @@ class Asked:
     right: bool
     grounded: bool
     sources_s: float
-    writing_s: float | None  # the verdict is over
+    writing_s: float | None  # the prompt is sent
     told: Told
     run_id: str
     hits: tuple[Hit, ...]
@@ -309,7 +309,7 @@ def figures_of(measured: Measured) -> list[Figure]:
     ours, theirs = [one for one, _ in measured.bare], [one for _, one in measured.bare]
     direct = middle([one.first_s for one in theirs])
     stages = [one for one in warm if one.grounded and one.writing_s is not None]
-    same = "theirs: the engine, the same prompt; ours searches and asks for a verdict too"
+    same = "theirs: the engine, the same prompt; ours also searches, and cites"
     return [
         Figure(
             "bare model over /v1: first word",
@@ -354,8 +354,8 @@ def figures_of(measured: Measured) -> list[Figure]:
             "tokens/s",
             note="ours: words arrive in committed batches, 70 ms apart",
         ),
-        Figure("stage: sources to the verdict's end", middle([(s.writing_s or 0.0) - s.sources_s for s in stages]), None, "s"),
-        Figure("stage: verdict to first word", middle([s.told.first_s - (s.writing_s or 0.0) for s in stages]), None, "s"),
+        Figure("stage: sources to the prompt sent", middle([(s.writing_s or 0.0) - s.sources_s for s in stages]), None, "s"),
+        Figure("stage: prompt sent to first word", middle([s.told.first_s - (s.writing_s or 0.0) for s in stages]), None, "s"),
         Figure(
             "answers from documents, of those asked",
             sum(one.grounded for one in warm),

@@ -66,6 +66,11 @@ def contains(drawn: Drawn, text: str) -> bool:
     return False
 
 
+def judged(drawn: Drawn, citation: Citation, passage: str) -> bool:
+    """Without a look at words in common: the cited passage is the judged one, or a judged answer stands in it."""
+    return citation.external_id == drawn.document or (not drawn.decision and contains(drawn, passage))
+
+
 def holds(drawn: Drawn, answer: str, citation: Citation, passage: str) -> bool:
     """The cited passage holds the claim: it is the judged one and the answer is right, or it has the claim's words and figures."""
     if citation.external_id == drawn.document and contains(drawn, answer):
@@ -174,6 +179,8 @@ class Tally:
     declined_rightly: int = 0
     citations: int = 0
     held: int = 0
+    of_right: int = 0
+    of_right_judged: int = 0
     found: int = 0
     misses: list[dict[str, Any]] = field(default_factory=list)
 
@@ -201,8 +208,12 @@ class Tally:
         passages = {hit.chunk_id: hit.text for hit in given.sources}
         for citation in given.citations:
             self.citations += 1
-            held = holds(drawn, given.text, citation, passages.get(citation.chunk_id, citation.quote))
+            passage = passages.get(citation.chunk_id, citation.quote)
+            held = holds(drawn, given.text, citation, passage)
             self.held += held
+            if drawn.answerable and contains(drawn, given.text):
+                self.of_right += 1
+                self.of_right_judged += judged(drawn, citation, passage)
             if not held:
                 self.misses.append({"miss": "a citation does not hold the claim", "quote": citation.quote, **about})
 
@@ -212,6 +223,13 @@ class Tally:
         return [
             Figure("answers that contain the judged one", self.contained, self.bound, "questions", "ratio >= 0.85"),
             Figure("citations that hold the claim", share(self.held, self.citations), None, "share", "ours >= 0.9"),
+            Figure(
+                "citations of right answers whose passage is judged",
+                share(self.of_right_judged, self.of_right),
+                None,
+                "share",
+                note="by the collection's judgements alone, not by words in common",
+            ),
             Figure(
                 "unanswerable questions declined", share(self.declined_rightly, self.unanswerable), None, "share", "ours >= 0.8"
             ),

@@ -8,7 +8,6 @@ searches return, with the judged document and once more without it. Documents th
 
 import argparse
 import asyncio
-import hashlib
 import json
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -20,17 +19,12 @@ import numpy as np
 from actors.runs.fuse import FEATURES, HALVES, PAIRS, Half, features, pair_of
 from actors.runs.search import Candidates, Searcher
 from benchmarks.house import USER, House, rows, samples_of
+from benchmarks.questions.split import fits
 from perenne.messages.search import SearchRequest
 
-FIT_SHARE = 5  # one question in five fits
 RIDGE = 1.0
 TARGET = Path(__file__).resolve().parent.parent / "actors" / "runs" / "fusion.json"
 CROSS = Path(__file__).resolve().parent / "questions" / "pubmedqa-es.jsonl"
-
-
-def fits(question_id: str, name: str) -> bool:
-    """Whether a question is of the part that fits; of the few that cross languages, every second is."""
-    return int(hashlib.sha256(question_id.encode()).hexdigest(), 16) % (2 if name == "pubmedqa-es" else FIT_SHARE) == 0
 
 
 @dataclass

@@ -8,10 +8,11 @@ from array import array
 from dataclasses import dataclass, replace
 
 from actors.runs import budget, plan, prompt, replies
-from actors.runs.cite import Cosines, cite, texts_to_embed
-from actors.runs.decline import VERDICT_GRAMMAR, hopeless, refuses, vacuous, verdict_bias, verdict_messages
+from actors.runs.cite import SUPPORTED, Cosines, Placed, marked, places, strongest, texts_to_embed
+from actors.runs.decline import hopeless, refuses, vacuous
 from actors.runs.journal import Journal, data_of
-from actors.runs.model import Model, ModelAway
+from actors.runs.judge import LIKELY, evidence, invented, likelihood
+from actors.runs.model import Model
 from actors.runs.past import Past
 from actors.runs.route import route_of
 from actors.runs.search import Searcher, hit_of
@@ -125,8 +126,6 @@ class Answering:
         async with _Turn(self._tools.generating, self._journal):
             state = await self._tools.model.ready(self._tell)
             read = await self._read(hits, state)
-            if not self._past.text and not await self._answerable(query, read):
-                return await self._declined("verdict")
             await self._journal.note("status", stage="writing", detail="")
             messages = prompt.grounded_messages(self._asked.question, read, self._asked.history, self._language)
             request = self._request(messages, grounded=True)
@@ -134,10 +133,14 @@ class Answering:
             written = await self.writer.write(request, self._past.text)
         if refuses(written.text) or vacuous(query, written.text):
             return await self._declined("the model found nothing", written.usage)
-        cited = cite(query, written.text, read, await self._cosines(written.text, read), self._language)
-        await self._journal.note("step", name="cite", support=round(cited.support, 4), citations=len(cited.citations))
-        if not cited.citations:
+        placed = places(query, written.text, read, await self._cosines(written.text, read), self._language)
+        if not await self._held(query, placed, read):
             return await self._declined("no passage holds it", written.usage)
+        best = strongest(placed)
+        bar = (
+            min(SUPPORTED, best.support.score) if best and best.support else SUPPORTED
+        )  # an answer that stands says where from
+        cited = marked(written.text, placed, read, bar)
         await self._journal.note("citations", citations=[data_of(one) for one in cited.citations], text=cited.text)
         return Answered(cited.text, cited.citations, True, written.finish_reason, written.usage)
 
@@ -218,23 +221,22 @@ class Answering:
             return [replace(hits[0], text=hits[0].text[:kept], end=hits[0].start + kept)]
         return hits[:taken]
 
-    async def _answerable(self, query: str, read: list[Hit]) -> bool:
-        """Whether the model sees an answer in what it is about to read."""
-        request = GenerateRequest(
-            request_id=f"{self._run.id}-{self._run.attempt}-verdict",
-            messages=verdict_messages(query, read, self._asked.history, self._language),
-            max_tokens=4,
-            temperature=0.0,
-            seed=seed_of(self._run),
-            grammar=VERDICT_GRAMMAR,
-            extra={"logit_bias": [["no", verdict_bias(read[0].score, self._language)]]},
-        )
-        try:
-            word = (await self._tools.model.word(request)).strip().lower()
-        except ModelAway:
-            return True  # the writer says what is wrong, and waits
-        await self._journal.note("step", name="verdict", word=word)
-        return not word.startswith("no")
+    async def _held(self, query: str, placed: list[Placed], read: list[Hit]) -> bool:
+        """Whether the documents say it. Between languages, where words can't be compared, the support alone decides."""
+        best = strongest(placed)
+        if best is None or best.support is None:
+            return False
+        spoken = read[best.support.passage].language
+        if self._language and spoken and spoken != self._language:
+            await self._journal.note("step", name="judge", about="cross", likely=round(best.support.score, 4))
+            return best.support.score >= SUPPORTED
+        found = evidence(query, placed, read)
+        if found is None:
+            return False
+        likely = likelihood(found)
+        row = [round(value, 3) for value in found.row]
+        await self._journal.note("step", name="judge", about=found.kind, likely=round(likely, 4), row=row)
+        return likely >= LIKELY and not invented(found)
 
     async def _cosines(self, answer: str, read: list[Hit]) -> Cosines:
         """Cosines of the answer's sentences with the passages'; none without an embedder."""

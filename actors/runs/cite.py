@@ -13,7 +13,7 @@ from perenne.messages.records import Citation
 from perenne.messages.search import Hit
 
 SUPPORTED = 0.5  # estimated probability that the passage holds the claim, from here on it is cited
-_YES_OR_NO = re.compile(r"\W*(?:yes|no|sí|si)\b\W", re.IGNORECASE)
+YES_OR_NO = re.compile(r"\W*(?:yes|no|sí|si)\b\W", re.IGNORECASE)
 _MARK = re.compile(r"\s*\[(?:\d+(?:\s*[,;-]\s*\d+)*)\]|\s*\((?:[Pp]as(?:sage|aje)s?) \[?\d+\]?\)")
 _QUESTION_SHARE = 0.1  # of two passages that hold a claim, the one that also speaks of what was asked
 _RANK_SHARE = 0.1  # and the one that search thinks more of
@@ -38,12 +38,19 @@ class Support:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """A sentence of the answer and the best place for it; None for one that claims nothing of its own."""
+
+    sentence: Sentence
+    support: Support | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cited:
     """An answer with its marks, and what they stand for."""
 
     text: str
     citations: tuple[Citation, ...]
-    support: float  # of the best supported sentence
 
 
 def unmarked(text: str) -> str:
@@ -85,7 +92,7 @@ def support_score(question: str, sentence: str, window: str, hit: Hit, cosine: f
     )
     z = sum(x * w for x, w in zip(row, _CROSS if cross else _SAME, strict=True))
     held_here = 1.0 / (1.0 + math.exp(-z))
-    if not _YES_OR_NO.match(f"{sentence} ") or row[4] or row[5]:
+    if not YES_OR_NO.match(f"{sentence} ") or row[4] or row[5]:
         return held_here
     # A yes or no is drawn from the whole passage and seldom said in one sentence of it: what counts is whether the passage speaks
     # of what was asked, and bears on it, which is what a hit's score estimates.
@@ -109,42 +116,50 @@ def best_support(question: str, sentence: str, hits: Sequence[Hit], cosines: Cos
     return best[1] if best else None
 
 
-def cite(question: str, answer: str, hits: Sequence[Hit], cosines: Cosines, language: str | None) -> Cited:
-    """The answer with `[n]` after each sentence that passage `n` (counting from 1, as the sources do) holds."""
+def places(question: str, answer: str, hits: Sequence[Hit], cosines: Cosines, language: str | None) -> list[Placed]:
+    """Each sentence of the answer with the window that holds it best."""
+    placed: list[Placed] = []
+    for sentence in sentences(unmarked(answer)):
+        claims = bool(stems(sentence.text)) or not any(one.support for one in placed)
+        placed.append(Placed(sentence, best_support(question, sentence.text, hits, cosines, language) if claims else None))
+    return placed
+
+
+def strongest(placed: Sequence[Placed]) -> Placed | None:
+    """The sentence that a passage holds best; the first of equals. None when none claims anything."""
+    return max((one for one in placed if one.support), key=lambda one: one.support.score if one.support else 0.0, default=None)
+
+
+def marked(answer: str, placed: Sequence[Placed], hits: Sequence[Hit], bar: float = SUPPORTED) -> Cited:
+    """The answer with `[n]` after each sentence that passage `n` (counting from 1, as the sources do) holds, and its citations."""
     clean = unmarked(answer)
-    text, last, strongest = "", 0, 0.0
+    text, last = "", 0
     citations: list[Citation] = []
-    for sentence in sentences(clean):
-        text += clean[last : sentence.start]
+    for one in placed:
+        text += clean[last : one.sentence.start]
         start = len(text)
-        text += sentence.text
-        last = sentence.end
-        support = (
-            best_support(question, sentence.text, hits, cosines, language) if stems(sentence.text) or not citations else None
-        )
-        if support is None:
-            continue
-        strongest = max(strongest, support.score)
-        if support.score < SUPPORTED:
-            continue
-        hit = hits[support.passage]
-        citations.append(
-            Citation(
-                number=support.passage + 1,
-                document_id=hit.document_id,
-                chunk_id=hit.chunk_id,
-                title=hit.title,
-                start=hit.start + support.start,
-                end=hit.start + support.end,
-                quote=hit.text[support.start : support.end],
-                page=hit.page,
-                external_id=hit.external_id,
-                answer_start=start,
-                answer_end=len(text),
-            )
-        )
-        text += f" [{support.passage + 1}]"
-    return Cited(text + clean[last:], tuple(citations), strongest)
+        text += one.sentence.text
+        last = one.sentence.end
+        if one.support is not None and one.support.score >= bar:
+            citations.append(_citation(one.support, hits[one.support.passage], start, len(text)))
+            text += f" [{one.support.passage + 1}]"
+    return Cited(text + clean[last:], tuple(citations))
+
+
+def _citation(support: Support, hit: Hit, start: int, end: int) -> Citation:
+    return Citation(
+        number=support.passage + 1,
+        document_id=hit.document_id,
+        chunk_id=hit.chunk_id,
+        title=hit.title,
+        start=hit.start + support.start,
+        end=hit.start + support.end,
+        quote=hit.text[support.start : support.end],
+        page=hit.page,
+        external_id=hit.external_id,
+        answer_start=start,
+        answer_end=end,
+    )
 
 
 def texts_to_embed(answer: str, hits: Sequence[Hit]) -> list[str]:

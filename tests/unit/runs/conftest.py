@@ -52,7 +52,6 @@ class World:
         self.language = FakeLanguage(reply=self._reply)
         self.embedder = FakeEmbedder()
         self.answer = "The steam engine was built by Robert Hale in 1854."
-        self.verdict = "yes"
         self.store = Store(self.directory)
         self.project_id = ""
         self.host: Host | None = None
@@ -70,7 +69,7 @@ class World:
         self.directory.put(name, part)
 
     def _reply(self, request: object) -> str:
-        return self.verdict if getattr(request, "grammar", None) else self.answer
+        return self.answer
 
     async def begin(self) -> None:
         await self.store.write(CreateUser(command_id="u", user_id="system", new_user_id=USER, name=USER), 30.0)
