@@ -1,6 +1,7 @@
 """The client over actor handles: inside the cluster, or beside it on the same PC. Its caller is an operator: no key, no scopes."""
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 import time
@@ -36,6 +37,7 @@ from perenne.messages.search import Filters, SearchRequest, SearchResponse
 from perenne.store import Store
 
 OWNER = "owner"  # the first user's id
+_ABORT_S = 2.0  # dropping an upload that failed
 _BLOB_DEADLINE_S = 60.0  # one piece of an upload, through a restart of its owner
 
 
@@ -96,17 +98,22 @@ class ActorPerenne(Perenne):
 
     async def _upload(self, path: Path, on_progress: Progress | None) -> tuple[str, int]:
         size = (await asyncio.to_thread(path.stat)).st_size
-        upload_id = await self._blob("begin")
         digest = hashlib.sha256()
         sent = 0
-        with path.open("rb") as file:
-            while piece := await asyncio.to_thread(file.read, names.BLOB_PIECE_BYTES):
-                digest.update(piece)
-                await self._blob("append", upload_id=upload_id, offset=sent, data=piece)
-                sent += len(piece)
-                if on_progress is not None:
-                    on_progress(sent, size)
-        return await self._blob("commit", upload_id=upload_id, expected_hash=digest.hexdigest())
+        with await asyncio.to_thread(path.open, "rb") as file:
+            upload_id = await self._blob("begin")
+            try:
+                while piece := await asyncio.to_thread(file.read, names.BLOB_PIECE_BYTES):
+                    digest.update(piece)
+                    await self._blob("append", upload_id=upload_id, offset=sent, data=piece)
+                    sent += len(piece)
+                    if on_progress is not None:
+                        on_progress(sent, size)
+                return await self._blob("commit", upload_id=upload_id, expected_hash=digest.hexdigest())
+            except BaseException:  # it would hold one of a bounded number of places for a day
+                with contextlib.suppress(PerenneError):
+                    await self._directory.call(self._blobs, "abort", timeout_s=_ABORT_S, upload_id=upload_id)
+                raise
 
     async def add(
         self,

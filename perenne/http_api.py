@@ -38,7 +38,8 @@ DEADLINE_S = 30.0  # how long one call is tried, under one id
 _CONNECT_S = 5.0
 _READ_S = 30.0
 _AGAIN = retry_if_exception_type((Unavailable, Busy, DeadlineExceeded))
-_RUN_ENDS = ("done", "error")
+_RUN_ENDS = ("done", "error")  # kinds of events
+_CLOSED = ("done", "failed", "stopped")  # states of runs
 
 
 class HttpPerenne(Perenne):
@@ -216,22 +217,32 @@ class HttpPerenne(Perenne):
         return await self._get(Run, f"/api/runs/{_quoted(run_id)}")
 
     async def events(self, run_id: str, after: int = 0) -> AsyncGenerator[RunEvent]:
-        last, silent_since = after, asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time
+        last = after
+        silent_since = now()
         while True:
+            asked_at = now()
             try:
                 async with aclosing(self._events_once(run_id, last)) as events:
                     async for event in events:
-                        silent_since = asyncio.get_running_loop().time()
+                        silent_since = now()
                         if event.kind == "heartbeat" or event.seq <= last:
                             continue
                         last = event.seq
                         yield event
                         if event.kind in _RUN_ENDS:
                             return
+                run = await self.run(run_id)  # the stream ended well, without the run's end: there may be no more to say
+                if run.state in _CLOSED and last >= run.events:
+                    return
+                if now() - asked_at > names.FOLLOW_SILENCE_S:
+                    silent_since = now()  # signs of life kept it open that long
+                elif now() - silent_since > self._deadline_s:
+                    raise Unavailable(str(self._http.base_url), 1.0, f"it ends the events of run {run_id} again and again")
             except (Unavailable, DeadlineExceeded, Busy):
-                if asyncio.get_running_loop().time() - silent_since > self._deadline_s:
+                if now() - silent_since > self._deadline_s:
                     raise
-                await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)
 
     async def _events_once(self, run_id: str, after: int) -> AsyncGenerator[RunEvent]:
         """One connection's worth of events; gives up after the promised silence."""
