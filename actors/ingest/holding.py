@@ -2,14 +2,17 @@
 
 import asyncio
 import hashlib
+import logging
 from typing import Any, Literal
 
 from actors.ingest.pulse import Pulse
-from perenne.errors import Busy, Conflict, DeadlineExceeded, LeaseLost, NotFound, Unavailable
+from perenne.errors import Busy, Conflict, DeadlineExceeded, LeaseLost, NotFound, PerenneError, Unavailable
 from perenne.ids import new_id
 from perenne.messages.commands import Command, FinishJob, IndexedDocument, ReleaseJob, RenewJob, StoreDocuments
 from perenne.messages.records import Job
 from perenne.store import Store
+
+log = logging.getLogger(__name__)
 
 _RENEWALS_A_LEASE = 3  # so that two may fail before it is lost
 _WRITE_DEADLINE_S = 20.0
@@ -87,10 +90,10 @@ class Holding:
         )
         try:
             await self._store.write(command, deadline_s=self._lease_s / _RENEWALS_A_LEASE)
-        except _AWAY:
-            return  # the next one may get through
         except (Conflict, NotFound):
             self.lost.set()
+        except PerenneError as error:  # the store is away, or its disk is full: the next one may get through
+            log.info("the lease on job %s was not renewed: %s", self.job.id, error)
 
     async def commit(
         self, documents: tuple[IndexedDocument, ...], *, space: str, checkpoint: str, done: int, total: int | None, unit: str

@@ -172,7 +172,10 @@ class ParserPool:
             raise ParserDied(f"what its parser wrote can't be read: {error}") from error
 
     async def _attempt(self, request: dict[str, Any], on_progress: Callable[[int, int], None]) -> dict[str, Any]:
-        process = await self._take()
+        try:
+            process = await self._take()
+        except OSError as error:  # no memory, no processes, no files left: none of it is the file's fault
+            raise ParserDied(f"its parser could not be started: {error}") from error
         try:
             return await self._ask(process, request, on_progress)
         finally:
@@ -199,7 +202,7 @@ class ParserPool:
                     continue
                 line = reading.result()
                 if not line:
-                    code = await process.wait()
+                    code = await self._code(process, deadline, used_cpu_s)
                     raise (
                         judge(code, self._caps, used_cpu_s) if started else _NeverStarted(f"its parser ended with code {code}")
                     )
@@ -214,6 +217,14 @@ class ParserPool:
             raise Refused(f"it is damaged: its parser answered nonsense ({error})") from error
         finally:
             reading.cancel()
+
+    async def _code(self, process: Process, deadline: float, used_cpu_s: float) -> int:
+        """The exit code of a child that says nothing more, within its time: it may have closed its end and live on."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await process.wait()
+        except TimeoutError:
+            raise self._too_slow(used_cpu_s) from None
 
     def _too_slow(self, used_cpu_s: float) -> Exception:
         limit = f"{self._caps.wall_s_max:g} s"

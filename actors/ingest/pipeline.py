@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from actors.ingest.pulse import Pulse
 from perenne import names
@@ -122,6 +123,7 @@ async def run(parts: AsyncIterator[Part], embedder: Embedder, commit: Callable[[
         await queue.put(None)
 
     producing = asyncio.create_task(produce())
+    getting: asyncio.Task[asyncio.Task[Part] | None] | None = None
     try:
         while True:
             getting = asyncio.create_task(queue.get())
@@ -134,7 +136,7 @@ async def run(parts: AsyncIterator[Part], embedder: Embedder, commit: Callable[[
                 return
             await commit(await task)
     finally:
-        producing.cancel()
-        for task in list(tasks):
+        ending: list[asyncio.Task[Any]] = [producing, *tasks, *([] if getting is None else [getting])]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(producing, *tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)

@@ -195,3 +195,24 @@ async def test_broken_copies_have_an_answer_each_from_the_child(pool: ParserPool
                 assert (await parse(pool, tmp_path, mutate(content, seed), name)).text
             except Refused as refusal:
                 assert str(refusal)  # noqa: PT017
+
+
+async def test_a_parser_that_cannot_be_started_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # An OSError of ours (no processes, no memory left) failed the job for good.
+    pool = ParserPool(CAPS, tmp_path / "work")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
+    with pytest.raises(ParserDied, match="could not be started"):
+        await parse(pool, tmp_path, b"Words.", "a.txt")
+    await pool.close()
+
+
+async def test_a_parser_that_closes_its_end_and_lives_on_is_given_its_time_and_no_more(tmp_path: Path) -> None:
+    # Its exit code was waited for without any bound.
+    pool = ParserPool(CAPS, tmp_path / "work")
+    process = await asyncio.create_subprocess_exec("sleep", "60")
+    try:
+        with pytest.raises(ParserDied, match="took more than 40 s"):
+            await asyncio.wait_for(pool._code(process, asyncio.get_running_loop().time() + 0.1, 0.0), 5.0)
+    finally:
+        process.kill()
+        await process.wait()
