@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from actors.blobs.layout import Layout, hash_of, storage
+from actors.blobs.layout import Layout, hash_of, storage, sync_folder
 from perenne import names
 from perenne.errors import InvalidRequest, NotFound, TooLarge
 
@@ -22,6 +22,9 @@ class BlobFiles:
         """Make the folders, for their owner alone. OSError when that fails."""
         for folder in (self._layout.root, self._layout.incoming):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self._layout.root, *self._layout.root.parents[:2]):
+            with suppress(PermissionError):  # not ours to look into, so not made by us
+                sync_folder(folder)
         for aside in self._layout.incoming.glob("*.old"):  # a sweep died amid its work
             with suppress(NotFound):  # no file of ours
                 path = self._layout.blob(aside.stem)

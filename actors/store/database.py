@@ -1,5 +1,7 @@
 """Connections: one that writes, many that only read."""
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -41,6 +43,18 @@ def check_place(path: Path) -> None:
             f"{path.parent} is on a network file system ({kind}); SQLite needs a local disk: move PERENNE_HOME to one"
         )
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in path.parent.parents[:2]:  # SQLite makes its files durable, not the folder that they are in
+        with contextlib.suppress(PermissionError):  # not ours to look into, so not made by us
+            sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def connect_sqlite(path: Path, *, create: bool, pragmas: tuple[str, ...]) -> Any:

@@ -1,5 +1,6 @@
 """Where the database may be, and how it is brought to a new version."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from actors.blobs.files import BlobFiles
+from actors.blobs.layout import Layout
 from actors.store.database import check_place, writing_engine
 from actors.store.filesystem import network_filesystem, type_of
 from actors.store.migrate import MIGRATIONS, held_revision, migrate, wanted_revision
@@ -142,3 +145,21 @@ def test_mutants_are_inert_unless_the_instance_is_there_to_be_broken(monkeypatch
     quiet = load_settings({"PERENNE_HOME": "/nowhere"})
     assert not mutants_of(quiet).no_dedup
     assert mutants_of(quiet.model_copy(update={"chaos": True})).no_dedup
+
+
+def test_the_folders_that_are_made_are_durable_before_anything_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The database's own folder was new in a folder that nobody synced: a power cut could take all of it.
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    home = tmp_path / "home"
+    check_place(home / "store" / "perenne.db")
+    assert {home, tmp_path} <= set(synced)
+    synced.clear()
+    BlobFiles(Layout(home / "blobs")).open()
+    assert {home / "blobs", home} <= set(synced)
