@@ -20,7 +20,9 @@ _AGAIN_S = 2.0  # pause before a loop that fell over is begun again
 
 
 class IngestHost:
-    """Durable jobs: leased, parsed, cut, embedded, committed. The rows are the truth; this holds nothing that a restart loses."""
+    """Durable jobs: leased, parsed, cut, embedded, committed. The rows are the truth; this holds nothing that a restart loses.
+
+    There is no `close`: parsers end with their parent, and leases and checkpoints are in the rows for the next of this name."""
 
     CONCURRENCY = {"health": 2, "work": 8}
 

@@ -27,7 +27,9 @@ _AGAIN_S = 1.0  # pause before a loop that fell over is begun again
 
 
 class RunHost:
-    """Answers: searches at once, runs one after another. The rows are the truth; a restart takes them up where they stand."""
+    """Answers: searches at once, runs one after another. The rows are the truth; a restart takes them up where they stand.
+
+    There is no `close`: what is in hand is in the rows, word by word, so that an end of the process is as good as any other."""
 
     # `follow` holds its place for up to 30 s: followers have a group of their own, so that they never keep a search waiting.
     CONCURRENCY = {"health": 2, "work": 64, "follow": 256}
