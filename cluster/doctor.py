@@ -1,7 +1,9 @@
 """What this machine lacks, said in a sentence with what to type. Each look is a small function that finds or finds nothing."""
 
 import os
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ MEMORY_ADVISED_BYTES = 7 << 30  # "8 GB" PCs report a little less
 DISK_NEEDED_BYTES = 1 << 30
 DISK_ADVISED_BYTES = 6 << 30  # the default set of models and room for documents
 SHM_NEEDED_BYTES = 256 << 20
+NODE_NEEDED = (20, 19)  # what builds the page; as in .ci/node
+_NODE_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,7 @@ def port(settings: Settings, running: bool) -> Iterator[Finding]:
             about="port_base",
             level="stops",
             sentence=f"port_base is {settings.port_base}; a port between 1024 and 65000 is needed.",
+            remedy="Leave it out, and a free one is found: unset PERENNE_PORT_BASE",
         )
 
 
@@ -116,9 +121,28 @@ def memory(settings: Settings, running: bool) -> Iterator[Finding]:
             remedy="For a look with the smallest models: PERENNE_PROFILE=tiny perenne up",
         )
     elif total < MEMORY_ADVISED_BYTES:
-        yield Finding(about="memory", level="warns", sentence=f"This PC has {size}; 8 GB hold the default models in comfort.")
+        yield Finding(
+            about="memory",
+            level="warns",
+            sentence=f"This PC has {size}; 8 GB hold the default models in comfort.",
+            remedy="For the smallest models: PERENNE_PROFILE=tiny perenne up",
+        )
     else:
         yield _fine("memory", size)
+
+
+def swap(settings: Settings, running: bool) -> Iterator[Finding]:
+    """With little memory and nowhere to go beyond it, Linux ends a process where it would have paused."""
+    size = psutil.swap_memory().total
+    if size == 0 and psutil.virtual_memory().total < MEMORY_ADVISED_BYTES:
+        yield Finding(
+            about="swap",
+            level="warns",
+            sentence="This PC has little memory and no swap; a model that loads may end another process.",
+            remedy="sudo fallocate -l 4G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile",
+        )
+    else:
+        yield _fine("swap", f"{size / 2**30:.1f} GB of swap" if size else "no swap, and memory enough without")
 
 
 def disk(settings: Settings, running: bool) -> Iterator[Finding]:
@@ -130,7 +154,12 @@ def disk(settings: Settings, running: bool) -> Iterator[Finding]:
                 about=about, level="stops", sentence=f"There are {size}; at least 1 GB is needed.", remedy="Free some space."
             )
         elif free < DISK_ADVISED_BYTES:
-            yield Finding(about=about, level="warns", sentence=f"There are {size}; the default models want 6 GB once.")
+            yield Finding(
+                about=about,
+                level="warns",
+                sentence=f"There are {size}; the default models want 6 GB once.",
+                remedy="Free some space, or name a larger disk for them: PERENNE_MODELS=/path/on/it perenne up",
+            )
         else:
             yield _fine(about, size)
     if not os.access(existing(settings.path()), os.W_OK):
@@ -159,10 +188,39 @@ def shared_memory(settings: Settings, running: bool) -> Iterator[Finding]:
 def programs(settings: Settings, running: bool) -> Iterator[Finding]:
     if shutil.which("make") is None:
         yield Finding(about="make", level="warns", sentence="make is missing.", remedy="sudo apt install make")
-    if not (CHECKOUT / "web" / "dist" / "index.html").exists():
+
+
+def page(settings: Settings, running: bool) -> Iterator[Finding]:
+    """Node is needed to build the page, and for nothing after that."""
+    if (CHECKOUT / "web" / "dist" / "index.html").exists():
+        yield _fine("page", "the page is built")
+        return
+    held = node_version()
+    if held is not None and held >= NODE_NEEDED:
         yield Finding(
             about="page", level="warns", sentence="The page is not built; the API works without it.", remedy="make web"
         )
+        return
+    has = "no Node" if held is None else f"Node {held[0]}.{held[1]}"
+    yield Finding(
+        about="node",
+        level="warns",
+        sentence=f"The page is not built and this PC has {has}; {NODE_NEEDED[0]}.{NODE_NEEDED[1]} or newer builds it.",
+        remedy="It is fetched as a package and the page built by: make run",
+    )
+
+
+def node_version() -> tuple[int, int] | None:
+    """Major and minor version of the Node on the PATH; None when there is none that answers, or no npm beside it."""
+    program = shutil.which("node")
+    if program is None or shutil.which("npm") is None:
+        return None
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=_NODE_WITHIN_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.match(r"v(\d+)\.(\d+)\.", said.stdout)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def weights(settings: Settings, running: bool) -> Iterator[Finding]:
@@ -187,9 +245,11 @@ LOOKS: tuple[Callable[[Settings, bool], Iterator[Finding]], ...] = (
     port,
     file_system,
     memory,
+    swap,
     disk,
     shared_memory,
     programs,
+    page,
     weights,
 )
 

@@ -1,0 +1,118 @@
+"""The doctor: each problem is one sentence and says what to type."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from cluster import doctor
+from cluster.doctor import Finding
+from perenne.settings import Settings, load_settings
+
+GB = 1 << 30
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings({"PERENNE_HOME": str(tmp_path / "home"), "PERENNE_MODELS": str(tmp_path / "models")})
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """A checkout whose page is not built, and a PATH with a Node that says this; None: with none."""
+    monkeypatch.setattr(doctor, "CHECKOUT", tmp_path)
+
+    def put(says: str | None) -> None:
+        programs = tmp_path / "bin"
+        programs.mkdir(exist_ok=True)
+        monkeypatch.setenv("PATH", str(programs))
+        if says is None:
+            return
+        for name in ("node", "npm"):
+            program = programs / name
+            program.write_text(f"#!/bin/sh\n{says}\n")
+            program.chmod(0o700)
+
+    return put
+
+
+def memory_of(monkeypatch: pytest.MonkeyPatch, memory: float, swap: float) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=int(memory * GB)))
+    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(total=int(swap * GB)))
+
+
+def one(findings: object) -> Finding:
+    (finding,) = list(findings)  # type: ignore[call-overload]
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (None, "this PC has no Node;"),
+        ("echo v18.20.4", "this PC has Node 18.20;"),
+        ("echo v20.18.1", "this PC has Node 20.18;"),
+        ("echo nonsense", "this PC has no Node;"),
+        ("exit 1", "this PC has no Node;"),
+    ],
+)
+def test_a_page_that_no_node_here_can_build_is_said_with_what_to_type(settings: Settings, node, says, words: str) -> None:
+    node(says)
+    finding = one(doctor.page(settings, running=False))
+    assert (finding.about, finding.level) == ("node", "warns")
+    assert words in finding.sentence
+    assert finding.remedy.endswith("make run")
+
+
+@pytest.mark.parametrize("says", ["echo v20.19.0", "echo v22.1.0", "echo v100.0.0-pre"])
+def test_a_node_that_is_new_enough_builds_the_page(settings: Settings, node, says: str) -> None:
+    node(says)
+    assert one(doctor.page(settings, running=False)).remedy == "make web"
+
+
+def test_a_built_page_needs_no_node(settings: Settings, node, tmp_path: Path) -> None:
+    node(None)
+    (tmp_path / "web" / "dist").mkdir(parents=True)
+    (tmp_path / "web" / "dist" / "index.html").touch()
+    assert one(doctor.page(settings, running=False)).level == "fine"
+
+
+def test_the_doctor_and_the_build_ask_for_the_same_node() -> None:
+    wanted = Path(__file__).parents[3].joinpath(".ci", "node").read_text()
+    assert f"at least {doctor.NODE_NEEDED[0]}.{doctor.NODE_NEEDED[1]} " in wanted
+
+
+@pytest.mark.parametrize(
+    ("memory", "swap", "level"), [(5, 0, "warns"), (5, 2, "fine"), (16, 0, "fine"), (7, 0, "fine"), (6.9, 0, "warns")]
+)
+def test_no_swap_is_a_warning_where_memory_is_short(
+    settings: Settings, monkeypatch, memory: float, swap: float, level: str
+) -> None:
+    memory_of(monkeypatch, memory, swap)
+    finding = one(doctor.swap(settings, running=False))
+    assert finding.level == level
+    assert ("swapon /swapfile" in finding.remedy) == (level == "warns")
+
+
+def test_each_problem_is_one_sentence_and_says_what_to_type(settings: Settings, node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little memory, and a port block out of range, were said with nothing to do about them."""
+    found: list[Finding] = []
+    bad = settings.model_copy(update={"port_base": 80})
+    monkeypatch.setattr(doctor, "is_free", lambda *_: False)
+    for free_gb, memory_gb in ((0.1, 2), (3, 5)):
+        node(None)
+        memory_of(monkeypatch, memory_gb, 0)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free_gb=free_gb: SimpleNamespace(free=int(free_gb * GB)))
+        found += doctor.examine(bad)
+    problems = [finding for finding in found if finding.level != "fine"]
+    assert {finding.about for finding in problems} >= {
+        "port", "port_base", "memory", "swap", "disk", "models_disk", "shared_memory", "make", "node", "weights",
+    }  # fmt: skip
+    for finding in problems:
+        assert finding.remedy, finding
+        assert finding.sentence.endswith("."), finding
+        assert ". " not in finding.sentence, finding
+        assert "\n" not in finding.sentence + finding.remedy
