@@ -90,17 +90,22 @@ def _given() -> Instance | None:
 
 
 @pytest.fixture(scope="session")
-def instance(dist: Path, chromium: Any) -> Iterator[Instance]:
-    """A real one: the one given, else one of the smallest profile that is started here and ended after the last test."""
-    if given := _given():
-        yield given
-        return
-    running = RunningInstance()
+def running() -> Iterator[RunningInstance]:
+    """One of the smallest profile, started here and ended after the last test."""
+    held = RunningInstance()
     try:
-        running.start()
-        yield Instance(running.address, running.key)
+        yield held.start()
     finally:
-        running.close()
+        held.close()
+
+
+@pytest.fixture(scope="session")
+def instance(dist: Path, chromium: Any, request: pytest.FixtureRequest) -> Instance:
+    """A real one: the one given, else the one that is started here."""
+    if given := _given():
+        return given
+    held: RunningInstance = request.getfixturevalue("running")
+    return Instance(held.address, held.key)
 
 
 @pytest.fixture
