@@ -27,6 +27,7 @@ FIRST_PING_TIMEOUT_S = 0.25  # of one that is being born: others wait for the en
 FIRST_STATE_TIMEOUT_S = 0.5  # of a model that loads, likewise
 CONTROL_TIMEOUT_S = 20.0  # one call to the control plane: making an actor, deploying an application
 SERVE_LOOK_S = 3.0  # between looks at Serve when all is well; each second otherwise
+MODEL_LOOK_S = 2.0  # between questions at a model that is ready; at each tick otherwise
 DEPLOY_AGAIN_S = 15.0  # an application that is missing or failed to deploy is handed to Serve again after this
 DEPLOY_FIRST_S = 60.0  # Serve was never seen with any of them: its start takes as long as the machine is slow
 STOP_SERVE_S = 12.0
@@ -49,6 +50,7 @@ class Tending:
         self._tick_lock = asyncio.Lock()
         self._serve_seen: dict[str, tuple[str, str]] = {}
         self._serve_looked = 0.0
+        self._model_looked: dict[str, float] = {}
         self._applied = Applied(settings)
         self._busy: set[str] = set()
         self._background: set[asyncio.Task[None]] = set()
@@ -227,9 +229,11 @@ class Tending:
         return True
 
     async def _look_at_model(self, standing: Standing) -> None:
-        name = standing.child.name
-        if self._serve_seen.get(name, ("", ""))[0] != "RUNNING":
+        name, now = standing.child.name, time.monotonic()
+        rested = now - self._model_looked.get(name, 0.0) >= MODEL_LOOK_S
+        if self._serve_seen.get(name, ("", ""))[0] != "RUNNING" or (standing.status().state == "ready" and not rested):
             return
+        self._model_looked[name] = now
         try:
             within_s = PING_TIMEOUT_S if standing.ready_once else FIRST_STATE_TIMEOUT_S
             state = await self._directory.call(name, "state", timeout_s=within_s)

@@ -22,7 +22,7 @@ from cluster.tending import Tending
 from cluster.tree import Child, build_tree, spec_hash
 from cluster.trim import DASHBOARD_NICE, dashboard_aside
 from perenne.settings import Settings, load_settings
-from perenne.testing import FakeDirectory, eventually
+from perenne.testing import FakeDirectory, FakeEmbedder, eventually
 
 
 @pytest.fixture
@@ -63,7 +63,10 @@ def test_what_an_earlier_control_plane_was_given_does_not_count(settings: Settin
 
 @contextlib.asynccontextmanager
 async def tended(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, seen: dict[str, tuple[str, str]]
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    seen: dict[str, tuple[str, str]],
+    directory: FakeDirectory | None = None,
 ) -> AsyncIterator[list[str]]:
     """A tree that is tended without Ray; yields the names of the applications that it deployed."""
     deployed: list[str] = []
@@ -75,7 +78,7 @@ async def tended(
     monkeypatch.setattr(applications, "deploy", deploy)
     monkeypatch.setattr(applications, "look", lambda: seen)
     monkeypatch.setattr(spawning, "make", lambda child, settings: None)
-    keeper = Tending(settings, FakeDirectory())
+    keeper = Tending(settings, directory or FakeDirectory())
     running = asyncio.create_task(keeper.run())
     try:
         yield deployed
@@ -106,6 +109,26 @@ async def test_what_the_igniter_deploys_is_left_to_it_and_deployed_again_when_it
     async with tended(settings, monkeypatch, seen) as deployed:
         await eventually(lambda: sorted(deployed) == wanted, within_s=10)
     assert time.monotonic() - begun > (1.0 if seen else 3.0)
+
+
+async def test_a_model_is_asked_at_each_look_until_it_is_ready_and_then_at_rest(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, model = FakeDirectory(), FakeEmbedder()
+    model.phase = "loading"
+    directory.put("embedding", model)
+    settings = settings.model_copy(update={"health_period_s": 0.1})
+    Applied(settings).note_deploying({child.name: spec_hash(child, settings) for child in applications_of(settings)})
+
+    def asked() -> int:
+        return sum(call[:2] == ("embedding", "state") for call in directory.calls)
+
+    async with tended(settings, monkeypatch, {"embedding": ("RUNNING", "")}, directory):
+        await eventually(lambda: asked() >= 5, within_s=3)
+        model.phase, before = "ready", asked()
+        begun = time.monotonic()
+        await eventually(lambda: asked() >= before + 3, within_s=10)
+        assert time.monotonic() - begun >= tending.MODEL_LOOK_S
 
 
 # Handing over
