@@ -13,6 +13,7 @@ from perenne.gathering import OUTAGES, Gatherer
 from perenne.messages.commands import Command, Outcome
 
 _AGAIN = retry_if_exception_type(OUTAGES)
+_TRY_S = 0.05  # the shortest that one try is given
 
 
 class Store:
@@ -29,11 +30,12 @@ class Store:
         passed without a word: then they may be on disk, and the same ids may be sent again."""
         loop = asyncio.get_running_loop()
         gatherer = self._gatherers.setdefault(loop, Gatherer(self._directory))
+        deadline = loop.time() + deadline_s
         async for attempt in AsyncRetrying(
             retry=_AGAIN, stop=stop_after_delay(deadline_s), wait=wait_random_exponential(0.05, max=1.0), reraise=True
         ):
             with attempt:
-                return await gatherer.submit(commands, min(10.0, deadline_s))
+                return await gatherer.submit(commands, min(10.0, _left_s(deadline)))
         raise AssertionError("unreachable: tenacity reraises")
 
     async def write(self, command: Command, deadline_s: float = 30.0) -> Any:
@@ -44,10 +46,16 @@ class Store:
         return outcome.value
 
     async def read(self, method: str, /, *, deadline_s: float = 10.0, **query: Any) -> Any:
-        """Ask any reader; another or the same one again when it is away."""
+        """Ask any reader; another or the same one again when it is away, until the deadline."""
+        deadline = asyncio.get_running_loop().time() + deadline_s
         async for attempt in AsyncRetrying(
             retry=_AGAIN, stop=stop_after_delay(deadline_s), wait=wait_random_exponential(0.05, max=0.5), reraise=True
         ):
             with attempt:
-                return await self._directory.call(next(self._readers), method, timeout_s=deadline_s, **query)
+                return await self._directory.call(next(self._readers), method, timeout_s=_left_s(deadline), **query)
         raise AssertionError("unreachable: tenacity reraises")
+
+
+def _left_s(deadline: float) -> float:
+    """Until the deadline; a moment at least, so that the last try is one."""
+    return max(_TRY_S, deadline - asyncio.get_running_loop().time())

@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -63,6 +64,26 @@ async def test_reads_go_round_the_readers_and_past_one_that_is_away() -> None:
     directory = Script(counts=[Unavailable("StoreReader-0"), {"projects": 1}])
     assert await Store(directory, readers=2).read("counts") == {"projects": 1}
     assert [name for name, _, _ in directory.calls] == ["StoreReader-0", "StoreReader-1"]
+
+
+@pytest.mark.parametrize("how", ["read", "write"])
+async def test_a_later_try_gets_what_is_left_of_the_deadline(how: str) -> None:
+    # Each try got all of it again: whoever gave ten seconds could wait for twenty.
+    class Late:
+        def __init__(self) -> None:
+            self.given: list[float] = []
+
+        async def call(self, name: str, method: str, /, *, timeout_s: float, **_: Any) -> Any:
+            self.given.append(timeout_s)
+            await asyncio.sleep(min(0.4, timeout_s))
+            raise Unavailable(name)
+
+    late = Late()
+    store = Store(late)  # type: ignore[arg-type]
+    with pytest.raises((Unavailable, DeadlineExceeded)):
+        await (store.read("counts", deadline_s=0.5) if how == "read" else store.write(COMMAND, deadline_s=0.5))
+    assert late.given[0] > 0.3
+    assert all(0.0 < given <= 0.2 for given in late.given[1:])
 
 
 def event(seq: int, kind: Any = "delta") -> RunEvent:
