@@ -1,5 +1,6 @@
 """The commands of the runtime: up, down, status, dashboard, doctor. The `perenne` command finds them by entry points."""
 
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -125,7 +126,8 @@ def down() -> None:
     settings = _settings()
     holder = HomeLock(settings.home).holder()
     if holder is not None:
-        os.kill(holder, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it was quicker
+            os.kill(holder, signal.SIGTERM)
         until = time.monotonic() + _DOWN_TIMEOUT_S
         while HomeLock(settings.home).holder() == holder and time.monotonic() < until:
             time.sleep(0.1)

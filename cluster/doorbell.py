@@ -6,6 +6,7 @@ The root process asks through it for the pulse and for the end; `perenne status`
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,8 @@ from typing import Any
 from perenne.api import decode
 from perenne.errors import DeadlineExceeded, Unavailable
 from perenne.messages.health import TreeStatus
+
+log = logging.getLogger(__name__)
 
 _NAME = "Supervisor"
 Answer = Callable[[str], Awaitable[dict[str, Any]]]
@@ -29,13 +32,16 @@ async def open_door(ray_dir: str, answer: Answer) -> asyncio.Server:
     """Listen for questions; `answer` gets the question's name."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError, TimeoutError):
+        try:
             async with asyncio.timeout(120):
                 question = json.loads(await reader.readline())
-                reply = await answer(str(question.get("ask")))
+                reply = await answer(str(question["ask"]))
                 writer.write(json.dumps(reply).encode() + b"\n")
                 await writer.drain()
-        writer.close()
+        except Exception as error:  # who asked hears that the line is closed, at once
+            log.info("a question was not answered: %s: %s", type(error).__name__, error)
+        finally:
+            writer.close()
 
     path = socket_path(ray_dir)
     with contextlib.suppress(FileNotFoundError):
@@ -58,7 +64,10 @@ def ask(ray_dir: str, question: str, timeout_s: float) -> dict[str, Any]:
         raise Unavailable(_NAME, 0.5, error.strerror or "no connection") from None
     if not reply:
         raise Unavailable(_NAME, 0.5, "it hung up")
-    return json.loads(reply)
+    try:
+        return json.loads(reply)
+    except ValueError:
+        raise Unavailable(_NAME, 0.5, "its answer was cut off") from None
 
 
 def ask_status(ray_dir: str, timeout_s: float) -> TreeStatus:

@@ -3,6 +3,7 @@
 It loads no Ray itself. Everything it watches it knows by process id, and the Supervisor by its doorbell.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -72,11 +73,24 @@ class Root:
         try:
             self._start_head()
             while not self._ending.wait(WATCH_S):
-                self._watch()
+                self._look()
         except PerenneError as error:
             self._say(f"error: {error}")
             return self._stop(1)
+        except Exception as error:  # whatever it was: no process is left behind
+            log.exception("the root fails")
+            self._say(f"error: {type(error).__name__}: {error}")
+            return self._stop(1)
         return self._stop(0)
+
+    def _look(self) -> None:
+        """One look at everything; one that fails for a reason nobody thought of is followed by the next."""
+        try:
+            self._watch()
+        except PerenneError:
+            raise
+        except Exception:
+            log.exception("a look failed")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP and os.environ.get("PERENNE_DETACHED"):
@@ -127,8 +141,9 @@ class Root:
             self._prepare_igniter()
         assert self._igniter is not None
         assert self._igniter.stdin is not None
-        self._igniter.stdin.write(b"go\n")
-        self._igniter.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it ended: the next look says so
+            self._igniter.stdin.write(b"go\n")
+            self._igniter.stdin.close()
         self._ignited_at = time.monotonic()
 
     def _end_igniter(self) -> None:

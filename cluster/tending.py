@@ -16,7 +16,7 @@ from cluster.tree import Child, build_tree, spec_hash
 from cluster.version import version
 from perenne import names
 from perenne.directory import Directory
-from perenne.errors import DeadlineExceeded, PerenneError, Unavailable
+from perenne.errors import DeadlineExceeded, Unavailable
 from perenne.messages.health import Go, TreeStatus
 from perenne.settings import Settings
 
@@ -237,7 +237,7 @@ class Tending:
         try:
             within_s = PING_TIMEOUT_S if standing.ready_once else FIRST_STATE_TIMEOUT_S
             state = await self._directory.call(name, "state", timeout_s=within_s)
-        except (PerenneError, TimeoutError) as error:
+        except Exception as error:
             standing.away("starting" if not standing.ready_once else "degraded", str(error), time.time())
         else:
             standing.away(*of_model(state), time.time())

@@ -1,0 +1,116 @@
+"""The root process: whatever happens to it, it ends what it started."""
+
+import asyncio
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import doorbell, spawning
+from cluster.instance import HomeLock
+from cluster.root import Root
+from cluster.tending import Tending
+from perenne.errors import Unavailable
+from perenne.settings import Settings, load_settings
+from perenne.testing import FakeDirectory
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(spawning, "session", lambda: "session-1")
+    return load_settings({"PERENNE_HOME": str(tmp_path)})
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """The root takes the process's signals: they are given back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def test_a_fault_at_the_start_ends_what_was_started(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only errors of ours were expected: another one ended the root and left Ray's processes running."""
+    said: list[str] = []
+
+    def fail(root: Root) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Root, "_start_head", fail)
+    assert Root(settings, said.append).run() == 1
+    assert said == ["error: OSError: no space left on device", "stopping", "stopped"]
+    assert HomeLock(settings.home).holder() is None
+
+
+def test_a_look_that_fails_is_followed_by_the_next(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def watch(root: Any) -> None:
+        looks.append(len(looks))
+        if len(looks) < 3:
+            raise ValueError("nobody thought of this")
+        root._ending.set()
+
+    monkeypatch.setattr("cluster.root.WATCH_S", 0.01)
+    monkeypatch.setattr(Root, "_start_head", lambda root: None)
+    monkeypatch.setattr(Root, "_watch", watch)
+    assert Root(settings, lambda line: None).run() == 0
+    assert looks == [0, 1, 2]
+
+
+@pytest.fixture
+def folder() -> Iterator[str]:
+    """Short: pytest's own are too long for a socket."""
+    with tempfile.TemporaryDirectory(prefix="pd-", dir="/tmp") as folder:
+        yield folder
+
+
+async def test_a_supervisor_that_cannot_answer_hangs_up_at_once(folder: str) -> None:
+
+    async def answer(question: str) -> dict[str, Any]:
+        raise Unavailable("Supervisor", 0.5, "it is starting")
+
+    door = await doorbell.open_door(folder, answer)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="it hung up"):
+        await asyncio.to_thread(doorbell.ask, folder, "pulse", 5.0)
+    assert time.monotonic() - began < 2
+    door.close()
+
+
+def test_half_an_answer_is_an_outage(folder: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(doorbell.socket_path(folder))
+        listening.listen()
+
+        def half() -> None:
+            line, _ = listening.accept()
+            line.recv(100)
+            line.sendall(b'{"pid": 1')
+            line.close()
+
+        threading.Thread(target=half, daemon=True).start()
+        with pytest.raises(Unavailable, match="cut off"):
+            doorbell.ask(folder, "pulse", 5.0)
+
+
+class Faulty:
+    async def state(self) -> None:
+        raise KeyError("a fault of the replica's own")
+
+
+async def test_a_model_with_a_fault_of_its_own_is_a_state_and_no_failed_tick(settings: Settings) -> None:
+    """Any error but ours went through the tick that looks at everything."""
+    tending = Tending(settings, FakeDirectory(language=Faulty()))
+    tending._serve_seen = {"language": ("RUNNING", "")}
+    standing = tending._standings["language"]
+    await tending._look_at_model(standing)
+    assert standing.status().state == "starting"
+    assert "a fault of the replica's own" in standing.status().detail
