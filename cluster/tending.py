@@ -26,7 +26,7 @@ PING_TIMEOUT_S = 2.0
 FIRST_PING_TIMEOUT_S = 0.25  # of one that is being born: others wait for the end of this look before they may start
 FIRST_STATE_TIMEOUT_S = 0.5  # of a model that loads, likewise
 CONTROL_TIMEOUT_S = 20.0  # one call to the control plane: making an actor, deploying an application
-SERVE_LOOK_S = 3.0  # between looks at Serve when all is well; each second otherwise
+SERVE_LOOK_S, SERVE_FIRST_LOOK_S = 3.0, 0.5  # between looks at Serve: when all is well, and otherwise
 MODEL_LOOK_S = 2.0  # between questions at a model that is ready; at each tick otherwise
 DEPLOY_AGAIN_S = 15.0  # an application that is missing or failed to deploy is handed to Serve again after this
 DEPLOY_FIRST_S = 60.0  # Serve was never seen with any of them: its start takes as long as the machine is slow
@@ -194,7 +194,10 @@ class Tending:
 
     async def _look_at_serve(self) -> None:
         quiet = all(state == "RUNNING" for state, _ in self._serve_seen.values()) and self._serve_seen
-        if time.monotonic() - self._serve_looked < (SERVE_LOOK_S if quiet else 1.0) or not self._applied.serve_begun:
+        if (
+            time.monotonic() - self._serve_looked < (SERVE_LOOK_S if quiet else SERVE_FIRST_LOOK_S)
+            or not self._applied.serve_begun
+        ):
             return
         self._serve_looked = time.monotonic()
         try:
