@@ -34,6 +34,15 @@ async function once<T>(method: string, path: string, body: unknown, headers: Rec
   throw apiErrorOf(response.status, text, response.headers.get("Retry-After"));
 }
 
+/** Whether the server knows a key that is not stored yet: refused, or not. */
+export async function check(key: string): Promise<void> {
+  const asked = fetch("/api/me", { headers: authorization(key), cache: "no-store", signal: AbortSignal.timeout(READ_MS) });
+  const response = await asked.catch((cause: unknown) => {
+    throw unreachable(cause);
+  });
+  if (!response.ok) throw apiErrorOf(response.status, await response.text(), response.headers.get("Retry-After"));
+}
+
 export function get<T>(path: string): Promise<T> {
   return once<T>("GET", path, undefined, {});
 }

@@ -16,6 +16,7 @@ export interface Upload {
 
 const AT_ONCE = 2;
 const TRIES = 6;
+const STILL_MS = 60_000; // an attempt that does not move for so long is given up; the next, under the same id, adds nothing twice
 
 let uploads: readonly Upload[] = [];
 let onDone: (project: string) => void = () => undefined;
@@ -38,7 +39,15 @@ function attempt(upload: Upload): Promise<void> {
     request.open("POST", `/api/projects/${encodeURIComponent(upload.project)}/${route}`);
     for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
     request.setRequestHeader("Idempotency-Key", upload.id); // the same for every attempt: added once
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const moved = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => request.abort(), STILL_MS);
+    };
+    request.onloadend = () => clearTimeout(timer);
+    request.onabort = () => reject(unreachable("no answer"));
     request.upload.onprogress = (event) => {
+      moved();
       if (event.lengthComputable) change(upload.id, { sent: event.loaded / event.total });
     };
     request.onload = () => {
@@ -48,6 +57,7 @@ function attempt(upload: Upload): Promise<void> {
     request.onerror = () => reject(unreachable("the connection broke"));
     const form = new FormData();
     form.append("file", upload.file, upload.file.name);
+    moved();
     request.send(form);
   });
 }

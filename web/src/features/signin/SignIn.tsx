@@ -3,18 +3,10 @@ import { useState } from "react";
 import { Button } from "@/components/Button";
 import { Icon } from "@/components/Icon";
 import { ErrorNotice, Notice } from "@/components/Notice";
-import { ApiError, apiErrorOf, unreachable } from "@/lib/apiError";
-import { authorization } from "@/lib/http";
+import { ApiError, apiErrorOf } from "@/lib/apiError";
+import { check } from "@/lib/http";
 import { setKey } from "@/lib/key";
 import { useWords } from "@/lib/words";
-
-/** Nothing is stored before the server knows the key. */
-async function check(key: string): Promise<void> {
-  const response = await fetch("/api/me", { headers: authorization(key), cache: "no-store" }).catch((cause: unknown) => {
-    throw unreachable(cause);
-  });
-  if (!response.ok) throw apiErrorOf(response.status, await response.text(), response.headers.get("Retry-After"));
-}
 
 export function SignIn() {
   const t = useWords();
@@ -29,7 +21,7 @@ export function SignIn() {
     setError(null);
     try {
       if (!/^[\x21-\x7e]+$/.test(given)) throw apiErrorOf(401, "", null); // could not even be sent
-      await check(given);
+      await check(given); // nothing is stored before the server knows the key
       setKey(given);
     } catch (refused) {
       setError(refused);
