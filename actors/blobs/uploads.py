@@ -48,7 +48,7 @@ class Uploads:
             raise TooLarge("the piece", len(data), names.BLOB_PIECE_BYTES)
         if offset + len(data) > self._file_bytes_max:
             raise TooLarge("the file", offset + len(data), self._file_bytes_max)
-        with self._lock(upload_id):
+        with self._lock(upload_id), storage("the piece can't be written"):
             try:
                 descriptor = os.open(self._layout.upload(upload_id), os.O_RDWR)
             except FileNotFoundError:

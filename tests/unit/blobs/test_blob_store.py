@@ -1,5 +1,6 @@
 """The store of files: resumable uploads, content by hash, honest failures."""
 
+import errno
 import hashlib
 import json
 import os
@@ -256,3 +257,17 @@ def test_killed_at_any_moment_every_acknowledged_file_is_whole_and_every_upload_
         acknowledged = max((int(words[2]) for words in lines if words[0] == "piece" and words[1] == last), default=0)
         assert again.uploads.append(last, acknowledged, b"tail") >= acknowledged + 4
         assert again.uploads.commit(last)[1] >= acknowledged + 4
+
+
+def test_a_piece_for_which_no_file_can_be_opened_is_refused_in_our_words(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kernel's own error went to the caller, who could not tell that the same piece may be sent again.
+    upload = house.uploads.begin()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "open", full)
+        with pytest.raises(StorageFailed, match="Too many open files"):
+            house.uploads.append(upload, 0, b"piece")
+    assert house.uploads.append(upload, 0, b"piece") == 5
