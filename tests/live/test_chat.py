@@ -73,10 +73,17 @@ def test_the_end_of_input_ends_it_well(chat: subprocess.Popen[str]) -> None:
     assert (chat.returncode, said) == (0, "› ")
 
 
-def test_ctrl_c_at_the_prompt_ends_it_at_once(chat: subprocess.Popen[str]) -> None:
+def test_ctrl_c_at_the_prompt_ends_it_at_once(instance: RunningInstance, chat: subprocess.Popen[str]) -> None:
     # The first Ctrl-C only marked the event loop's task as cancelled: the prompt went on waiting for a line.
     assert chat.stdout is not None
     assert chat.stdout.read(2) == "› "
+    asleep = [False] * 5
+
+    def waits_for_a_line() -> bool:  # no person's key falls between the prompt and the read behind it
+        asleep[:] = [*asleep[1:], Path(f"/proc/{chat.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"]
+        return all(asleep)
+
+    assert instance.until(waits_for_a_line, 20.0)
     chat.send_signal(signal.SIGINT)
     assert chat.wait(20.0) == 130
     assert chat.stderr is not None
