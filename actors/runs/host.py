@@ -1,8 +1,8 @@
 """The run host's core: what its shell offers, without Ray. Lives in one event loop."""
 
 import asyncio
+import itertools
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 
 from actors.runs.answer import GENERATING_MAX, Tools
@@ -32,7 +32,7 @@ class Host:
         self._feeds = Feeds()
         self._followers = Followers(store, self._feeds)
         self._searcher = Searcher(directory, store, settings)
-        self._tries: Counter[str] = Counter()
+        self._tries = itertools.count(1)
         self.desk = Desk(store, self._attempt_of, replays=mutant_of(settings) != NO_REPLAY)
         self._tools = Tools(
             directory=directory,
@@ -43,8 +43,7 @@ class Host:
         )
 
     def _attempt_of(self, run: Run) -> RunAttempt:
-        self._tries[run.id] += 1
-        return RunAttempt(self._tools, self._feeds, run, self.host, self._tries[run.id])
+        return RunAttempt(self._tools, self._feeds, run, self.host, next(self._tries))
 
     async def run(self) -> None:
         """Answer open runs until closed."""
