@@ -146,7 +146,10 @@ class Residence(Generic[E]):
         if engine is not None:
             self._wanted.clear()
             self._set(phase)
-            engine.close()
+            try:
+                engine.close()
+            except Exception:  # what it held may stay held; the next one is loaded all the same
+                log.exception("model %s did not let go of everything", self._settings.model)
 
     def _settle(self) -> None:
         entry = entry_for(self._settings)

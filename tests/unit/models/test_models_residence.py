@@ -80,6 +80,30 @@ async def test_a_model_that_left_when_idle_is_loaded_again_by_the_next_question(
         replica.close()
 
 
+async def test_an_engine_that_fails_to_close_keeps_nobody_from_the_next_one(tmp_path) -> None:
+    """The keeper's thread once ended with that error, and the model never came back."""
+
+    class Stuck(Echo):
+        def close(self) -> None:
+            raise RuntimeError("a handle is still open")
+
+    made: list[Echo] = []
+
+    def make(settings: ModelSettings, files: tuple[Path, ...]) -> Echo:
+        made.append(Stuck() if not made else Echo())
+        return made[-1]
+
+    residence = Residence("language", settings_of(tmp_path, idle_unload_s=0.1).language, tmp_path, make)
+    try:
+        await eventually(lambda: residence.phase == "ready")
+        made[0].idle_s = 10.0
+        await eventually(lambda: residence.phase == "unloaded")
+        residence.want()
+        await eventually(lambda: residence.phase == "ready" and len(made) == 2)
+    finally:
+        residence.close()
+
+
 async def test_damaged_weights_are_a_state_with_words_and_no_loop(tmp_path) -> None:
     tries: list[int] = []
 
