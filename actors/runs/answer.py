@@ -11,7 +11,7 @@ from actors.runs import budget, plan, prompt, replies
 from actors.runs.cite import SUPPORTED, Cosines, Placed, marked, places, strongest, texts_to_embed
 from actors.runs.decline import hopeless, refuses, vacuous
 from actors.runs.journal import Journal, data_of
-from actors.runs.judge import LIKELY, evidence, invented, likelihood
+from actors.runs.judge import LIKELY, evidence, holds_across, invented, likelihood
 from actors.runs.model import Model
 from actors.runs.past import Past
 from actors.runs.route import route_of
@@ -222,14 +222,14 @@ class Answering:
         return hits[:taken]
 
     async def _held(self, query: str, placed: list[Placed], read: list[Hit]) -> bool:
-        """Whether the documents say it. Between languages, where words can't be compared, the support alone decides."""
+        """Whether the documents say it."""
         best = strongest(placed)
         if best is None or best.support is None:
             return False
         spoken = read[best.support.passage].language
         if self._language and spoken and spoken != self._language:
             await self._journal.note("step", name="judge", about="cross", likely=round(best.support.score, 4))
-            return best.support.score >= SUPPORTED
+            return holds_across(best, read)
         found = evidence(query, placed, read)
         if found is None:
             return False

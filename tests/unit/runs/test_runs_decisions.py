@@ -10,7 +10,7 @@ from actors.runs import budget, judge, plan
 from actors.runs.cite import Cited, marked, places, strongest, unmarked
 from actors.runs.decline import refuses, vacuous
 from actors.runs.fuse import FEATURES, HALVES, PAIRS, Half, Question, coefficients, features, fuse
-from actors.runs.judge import LIKELY, evidence, likelihood
+from actors.runs.judge import LIKELY, evidence, holds_across, likelihood
 from actors.runs.past import past_of
 from actors.runs.route import route_of
 from actors.runs.sentences import sentences
@@ -202,6 +202,16 @@ def test_the_same_words_stand_less_firmly_where_search_thinks_little_of_the_pass
     firm = judged(question, answer, [hit(MILL, 0.9)])
     assert judged(question, answer, [hit(MILL, 0.1)]) < firm
     assert judged("Who paid for the cathedral of Burgos?", answer, [hit(MILL, 0.9)]) < firm
+
+
+def test_in_another_language_a_passage_has_to_bear_on_the_question_as_well():
+    answer = "El motor fue construido por Robert Hale."
+    near = {(answer, sentence.text): 0.8 for sentence in sentences(MILL)}
+    for score, holds in ((0.3, True), (0.05, False)):
+        hits = [hit(MILL, score)]
+        best = strongest(places("¿Quién construyó el motor?", answer, hits, near, "es"))
+        assert best is not None
+        assert holds_across(best, hits) is holds
 
 
 def test_without_a_sentence_there_is_no_evidence():
