@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from actors.store.database import connect_sqlite
 
 log = logging.getLogger(__name__)
 
-PASSIVE_BYTES = 8 << 20  # of log: from here it is moved into the database while writing goes on
+PASSIVE_BYTES = 8 << 20  # of log that is not in the database yet: from here it is moved there while writing goes on
+LOOK_S = 0.25  # between looks at a log that is this long: its file keeps its length, what of it is moved has to be asked
 TRUNCATE_BYTES = 256 << 20  # from here the writer waits until all is moved, then cuts the log off
 
 
@@ -22,7 +24,7 @@ class Checkpointer:
         self._log = path.with_name(path.name + "-wal")
         self._wanted = threading.Event()
         self._closing = False
-        self._moved_at = 0  # length of the log at the last look
+        self._looked_at = 0.0
         self._thread = threading.Thread(target=self._run, name="store-checkpoint", daemon=True)
         self._thread.start()
 
@@ -39,7 +41,8 @@ class Checkpointer:
             busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if busy:
                 log.warning("the log of %s has %d MB and a reader holds on to it", self._path, size >> 20)
-        elif size >= PASSIVE_BYTES:
+        elif size >= PASSIVE_BYTES and time.monotonic() - self._looked_at >= LOOK_S:
+            self._looked_at = time.monotonic()
             self._wanted.set()
 
     def _run(self) -> None:
@@ -52,7 +55,8 @@ class Checkpointer:
             try:
                 if connection is None:
                     connection = connect_sqlite(self._path, create=False, pragmas=("synchronous=FULL",))
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                if _unmoved_bytes(connection) >= PASSIVE_BYTES:
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             except Exception as error:  # a full disk: the log stays, the writer will say so itself
                 log.warning("moving the log into %s failed: %s", self._path, error)
                 if connection is not None:
@@ -67,3 +71,9 @@ class Checkpointer:
         self._closing = True
         self._wanted.set()
         self._thread.join(timeout=10.0)
+
+
+def _unmoved_bytes(connection: Any) -> int:
+    """How much of the log is not in the database yet (sqlite.org/pragma.html#pragma_wal_checkpoint, NOOP)."""
+    _, frames, moved = connection.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+    return (frames - moved) * int(connection.execute("PRAGMA page_size").fetchone()[0])

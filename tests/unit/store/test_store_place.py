@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 
 from actors.blobs.files import BlobFiles
 from actors.blobs.layout import Layout
-from actors.store.database import check_place, writing_engine
+from actors.store.database import check_place, connect_sqlite, writing_engine
 from actors.store.filesystem import network_filesystem, type_of
 from actors.store.migrate import MIGRATIONS, held_revision, migrate, wanted_revision
 from actors.store.mutants import mutants_of
@@ -137,6 +138,35 @@ def test_the_log_is_moved_into_the_database_and_stays_bounded(tmp_path: Path, mo
         house.do(c.PostMessage, conversation_id="c", message_id=f"m{n}", reply_id=f"r{n}", run_id=f"u{n}", text="x" * 100_000)
         longest = max(longest, house.writer.log_bytes)
     assert longest < 1_200_000 < house.path.stat().st_size
+    house.close()
+
+
+def test_a_log_that_was_moved_is_not_moved_again_at_each_small_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log's file keeps its length: looked at alone, every write after the first 8 MB had the disk flushed twice."""
+    monkeypatch.setattr("actors.store.checkpoint.PASSIVE_BYTES", 1_000_000)
+    monkeypatch.setattr("actors.store.checkpoint.LOOK_S", 0.0)
+    house = StoreHouse(tmp_path).people()
+    log = connect_sqlite(house.path, create=False, pragmas=())
+
+    def unmoved() -> int:
+        _, frames, moved = log.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+        return int(frames - moved)
+
+    def post(name: str, text: str) -> None:
+        house.do(c.PostMessage, conversation_id="c", message_id=f"m{name}", reply_id=f"r{name}", run_id=f"u{name}", text=text)
+
+    for n in range(10):
+        post(f"long{n}", "x" * 150_000)
+    log.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    assert house.writer.log_bytes > 1_000_000
+    for n in range(8):
+        post(str(n), "short")
+    added = unmoved()
+    assert added > 0
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        assert unmoved() == added, "what small writes add is left in the log"
+    log.close()
     house.close()
 
 
