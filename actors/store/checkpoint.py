@@ -25,6 +25,7 @@ class Checkpointer:
         self._wanted = threading.Event()
         self._closing = False
         self._looked_at = 0.0
+        self._rest_left = False  # most of the log is moved; what was written meanwhile is not
         self._thread = threading.Thread(target=self._run, name="store-checkpoint", daemon=True)
         self._thread.start()
 
@@ -35,7 +36,11 @@ class Checkpointer:
             return 0
 
     def due(self, raw: Any) -> None:
-        """Ask for a move when the log is long; cut it off over the writer's own connection `raw` when it is far too long."""
+        """Ask for a move when the log is long; cut it off over the writer's own connection `raw` when it is far too long. What was
+        written during a move is moved here, where nobody writes: only after a whole move does the log begin at its head again."""
+        if self._rest_left:
+            self._rest_left = False
+            raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         size = self.log_bytes()
         if size >= TRUNCATE_BYTES:
             busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -57,6 +62,7 @@ class Checkpointer:
                     connection = connect_sqlite(self._path, create=False, pragmas=("synchronous=FULL",))
                 if _unmoved_bytes(connection) >= PASSIVE_BYTES:
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                    self._rest_left = True
             except Exception as error:  # a full disk: the log stays, the writer will say so itself
                 log.warning("moving the log into %s failed: %s", self._path, error)
                 if connection is not None:
