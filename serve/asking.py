@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Query
 from starlette.requests import Request
 
-from perenne.errors import InvalidRequest
+from perenne.errors import InvalidRequest, Unauthorized
 from perenne.ids import new_id
 from perenne.store import Store
 from serve.caller import Caller
@@ -43,6 +43,10 @@ class Asking:
         that does not say is taken to be of this day."""
         timed = _TIMED.fullmatch(self.command_id.rpartition(":")[2])
         return int(timed[1], 16) / 1000 if timed else time.time() // 86_400 * 86_400
+
+    async def key_ended(self) -> Unauthorized:
+        """Returns once the caller's key is good no more, with the word that says so."""
+        return await self.edge.keyring.end_of(self.caller)
 
     def id(self, prefix: str) -> str:
         """The id of something that this request makes: the same when the request comes again under its Idempotency-Key. Born

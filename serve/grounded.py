@@ -8,14 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from perenne.api import decode
-from perenne.errors import EngineFailed, InvalidRequest, PerenneError
+from perenne.errors import EngineFailed, InvalidRequest, PerenneError, Unauthorized
 from perenne.following import follow_run
 from perenne.messages.commands import MessagePosted, StopRun
 from perenne.messages.records import Citation, RunEvent, RunOptions, Usage
 from serve.answers import json_answer
 from serve.asking import Asking
 from serve.conversations import post_question
-from serve.live import EventStream, while_connected
+from serve.live import EventStream, while_welcome
 from serve.openai_bodies import ChatBody
 from serve.openai_wire import END, GRACE_S, Completion, annotation, error_piece, finish_reason_of
 
@@ -91,11 +91,13 @@ async def grounded_answer(ask: Asking, body: ChatBody, project: str | None, requ
     if body.stream:
         include_usage = body.stream_options is not None and body.stream_options.include_usage
         pieces = _pieces(completion, events, include_usage)
-        return EventStream(pieces, ask.edge.closing, error_piece, on_leave=leave, grace_s=GRACE_S)
+        return EventStream(pieces, ask.edge.closing, ask.key_ended, error_piece, on_leave=leave, grace_s=GRACE_S)
     ended = False
     try:
-        ending = await while_connected(request, _ending(events))
+        ending = await while_welcome(request, ask.key_ended, _ending(events))
         ended = True
+    except Unauthorized:  # nobody may read it any more
+        raise
     except PerenneError:
         ended = True
         raise

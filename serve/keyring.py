@@ -5,7 +5,7 @@ import hashlib
 import time
 from collections import OrderedDict
 
-from perenne.errors import Unauthorized
+from perenne.errors import PerenneError, Unauthorized
 from perenne.messages.records import Key
 from perenne.store import Store
 from serve.caller import Caller
@@ -13,6 +13,7 @@ from serve.caller import Caller
 TTL_S = 1.0  # how long an answer of the store is believed: the longest that a revoked key still works
 ENTRIES_MAX = 4096
 SECRET_CHARS_MAX = 512
+_LOOK_AGAIN_S = 0.05  # shortest pause of whoever waits for the end of a key
 
 
 def hash_of(secret: str) -> str:
@@ -42,6 +43,19 @@ class Keyring:
         if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= time.time()):
             raise Unauthorized()
         return Caller(key, secret, key_hash)
+
+    async def end_of(self, caller: Caller) -> Unauthorized:
+        """Returns, a second later at most, once the caller's key was revoked or is too old: a stream may be open for hours. All that
+        wait for one key cost one question a second; an outage of the store takes nobody's answer away."""
+        while True:
+            known_until, _ = self._known.get(caller.key_hash, (0.0, None))
+            await asyncio.sleep(max(_LOOK_AGAIN_S, known_until - time.monotonic()))
+            try:
+                await self.by_hash(caller.key_hash)
+            except Unauthorized:
+                return Unauthorized("the key was revoked or is too old")
+            except PerenneError:
+                await asyncio.sleep(TTL_S)
 
     def forget(self) -> None:
         """Believe nothing of what was heard before."""

@@ -16,7 +16,7 @@ from perenne.settings import Settings
 from serve.answers import json_answer
 from serve.asking import Asking, Reading
 from serve.grounded import grounded_answer
-from serve.live import EventStream, while_connected
+from serve.live import EventStream, while_welcome
 from serve.openai_bodies import ChatBody
 from serve.openai_wire import END, GRACE_S, Completion, error_piece, finish_reason_of
 
@@ -70,11 +70,14 @@ async def bare_answer(ask: Asking, body: ChatBody, request: Request) -> Response
     chunks = ask.edge.directory.stream(names.LANGUAGE, "stream", silence_s=SILENCE_S, request=_request_of(body))
     completion = Completion(body.model)
     if not body.stream:
-        text, reason, usage = await while_connected(request, _collected(chunks))
+        text, reason, usage = await while_welcome(request, ask.key_ended, _collected(chunks))
         return json_answer(completion.whole(text, reason, usage, []))
-    first = await while_connected(request, _first(chunks))  # so that a model that is not there is a status, not a broken stream
+    first = await while_welcome(
+        request, ask.key_ended, _first(chunks)
+    )  # so that a model that is not there is a status, not a broken stream
     include_usage = body.stream_options is not None and body.stream_options.include_usage
-    return EventStream(_pieces(completion, first, chunks, include_usage), ask.edge.closing, error_piece, grace_s=GRACE_S)
+    pieces = _pieces(completion, first, chunks, include_usage)
+    return EventStream(pieces, ask.edge.closing, ask.key_ended, error_piece, grace_s=GRACE_S)
 
 
 async def _first(chunks: AsyncIterator[GenerateChunk]) -> GenerateChunk:

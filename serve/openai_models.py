@@ -14,7 +14,7 @@ from perenne.messages.models import Embeddings, EmbedRequest
 from perenne.messages.records import Page, Project
 from serve.answers import json_answer
 from serve.asking import LIST_MAX, Asking, Reading
-from serve.live import while_connected
+from serve.live import while_welcome
 from serve.openai_bodies import EmbeddingBody
 from serve.openai_chat import GROUNDED, language_ids, project_of
 
@@ -61,8 +61,8 @@ async def embeddings(ask: Reading, body: EmbeddingBody, request: Request) -> Res
     if body.model not in (ask.edge.settings.embedding.model, names.EMBEDDING):
         raise NotFound("model", body.model)
     texts = EmbedRequest(texts=body.texts())
-    found: Embeddings = await while_connected(
-        request, ask.edge.directory.call(names.EMBEDDING, "embed", timeout_s=_EMBED_WITHIN_S, request=texts)
+    found: Embeddings = await while_welcome(
+        request, ask.key_ended, ask.edge.directory.call(names.EMBEDDING, "embed", timeout_s=_EMBED_WITHIN_S, request=texts)
     )
     if body.dimensions not in (None, found.dimension):
         raise InvalidRequest(f"dimensions: expected {found.dimension}, got {body.dimensions}", "dimensions")

@@ -36,7 +36,7 @@ async def run_events(
     if after is None:
         after = _number(last_event_id) if last_event_id else 0
     await ask.caller.run(ask.store, run_id)
-    return EventStream(sse(ask.edge, ask.user_id, run_id, after), ask.edge.closing, _parting)
+    return EventStream(sse(ask.edge, ask.user_id, run_id, after), ask.edge.closing, ask.key_ended, _parting)
 
 
 def _number(text: str) -> int:

@@ -1,7 +1,8 @@
 """`/ws`: the events of any of the caller's runs over one WebSocket.
 
 From the client: {"type": "subscribe", "run_id", "after"}, {"type": "unsubscribe", "run_id"}, {"type": "ping"}.
-From here: {"type": "event", "event"}, {"type": "pong"}, {"type": "error", "error", "run_id"}, {"type": "closing", "resume": {run: seq}}."""
+From here: {"type": "event", "event"}, {"type": "pong"}, {"type": "error", "error", "run_id"}, {"type": "closing", "resume": {run: seq}}.
+Once the key ends the last is an error without a run, and the close has code 1008."""
 
 import asyncio
 import contextlib
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from perenne.errors import DeadlineExceeded, InvalidRequest, PerenneError, Unavailable
+from perenne.errors import InvalidRequest, PerenneError
 from perenne.following import ENDS, follow_run
 from perenne.messages.records import RunEvent
 from serve.answers import json_bytes
@@ -27,6 +28,7 @@ QUEUE_MAX = 256  # messages that wait for a slow reader; then its follows pause
 SUBSCRIPTIONS_MAX = 32
 SEND_WITHIN_S = 20.0  # a reader that takes nothing for so long is cut off
 MESSAGE_CHARS_MAX = 16 << 10
+RUN_ID_CHARS_MAX = 300  # of what is said back to whoever sent it
 
 
 def same_origin(socket: WebSocket) -> bool:
@@ -45,22 +47,26 @@ class Socket:
         self._seen: dict[str, int] = {}  # by run: the last event that went out, which is where a reader resumes
 
     async def serve(self) -> None:
-        """Until the client leaves, is too slow, or the replica closes."""
-        parts = [asyncio.create_task(part) for part in (self._read(), self._write(), self._edge.closing.wait())]
+        """Until the client leaves, is too slow, its key ends, or the replica closes."""
+        ended = asyncio.create_task(self._edge.keyring.end_of(self._caller))
+        parts = [ended, *(asyncio.create_task(part) for part in (self._read(), self._write(), self._edge.closing.wait()))]
         try:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-            if self._edge.closing.is_set():
-                await self._part()
+            if ended.done():
+                error = ended.result()
+                await self._part(1008, str(error), type="error", error=described(error), run_id=None)
+            elif self._edge.closing.is_set():
+                await self._part(1012, "this server is restarting", type="closing", resume=self._seen)
         finally:
             for task in (*parts, *self._follows.values()):
                 task.cancel()
             await asyncio.gather(*parts, *self._follows.values(), return_exceptions=True)
 
-    async def _part(self) -> None:
+    async def _part(self, code: int, why: str, **last: Any) -> None:
         with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError, TimeoutError):
             async with asyncio.timeout(1.0):
-                await self._socket.send_text(json_bytes({"type": "closing", "resume": self._seen}).decode())
-                await self._socket.close(1012, "this server is restarting")
+                await self._socket.send_text(json_bytes(last).decode())
+                await self._socket.close(code, why)
 
     async def _write(self) -> None:
         while True:
@@ -88,10 +94,12 @@ class Socket:
                 received = await self._socket.receive()
                 if received["type"] != "websocket.receive":
                     return
+                message: dict[str, Any] = {}
                 try:
-                    await self._take(_message(received.get("text") or ""))
+                    message = _message(received.get("text") or "")
+                    await self._take(message)
                 except PerenneError as error:
-                    await self._tell(type="error", error=described(error), run_id=None)
+                    await self._tell(type="error", error=described(error), run_id=_named(message.get("run_id")))
 
     async def _take(self, message: dict[str, Any]) -> None:
         kind, run_id = message.get("type"), message.get("run_id")
@@ -100,29 +108,31 @@ class Socket:
             return
         if kind not in ("subscribe", "unsubscribe") or not isinstance(run_id, str):
             raise InvalidRequest("expected subscribe or unsubscribe with a run_id, or ping", "type")
-        held = self._follows.pop(run_id, None)
-        if held is not None:
-            held.cancel()
-        self._seen.pop(run_id, None)
         if kind == "unsubscribe":
+            self._drop(run_id)
             return
         self._edge.pace.count(self._caller.key.id)
         after = message.get("after", 0)
         if not isinstance(after, int) or isinstance(after, bool) or not 0 <= after < 1 << 53:
             raise InvalidRequest("after: expected a sequence number", "after")
         self._follows = {id: task for id, task in self._follows.items() if not task.done()}
-        if len(self._follows) >= SUBSCRIPTIONS_MAX:
+        if len(self._follows) >= SUBSCRIPTIONS_MAX and run_id not in self._follows:
             raise InvalidRequest(f"expected {SUBSCRIPTIONS_MAX} subscriptions at most", "run_id")
+        self._drop(run_id)
         self._seen[run_id] = after
         self._follows[run_id] = asyncio.create_task(self._follow(run_id, after))
 
+    def _drop(self, run_id: str) -> None:
+        held = self._follows.pop(run_id, None)
+        if held is not None:
+            held.cancel()
+        self._seen.pop(run_id, None)
+
     async def _follow(self, run_id: str, after: int) -> None:
         try:
-            await self._allowed()
             await self._caller.run(self._edge.store, run_id)
             async for event in follow_run(self._edge.directory, self._edge.store, self._caller.user_id, run_id, after):
                 if event.kind not in HIDDEN:
-                    await self._allowed()
                     await self._tell(type="event", event=event)
         except Exception as error:
             if not isinstance(error, PerenneError):
@@ -130,10 +140,9 @@ class Socket:
             self._seen.pop(run_id, None)
             await self._tell(type="error", error=described(error), run_id=run_id)
 
-    async def _allowed(self) -> None:
-        """Unauthorized once the key was revoked or is too old, a second later at most: a socket may be open for days."""
-        with contextlib.suppress(Unavailable, DeadlineExceeded):  # an outage takes nobody's answer away
-            await self._edge.keyring.by_hash(self._caller.key_hash)
+
+def _named(run_id: Any) -> str | None:
+    return run_id if isinstance(run_id, str) and len(run_id) <= RUN_ID_CHARS_MAX else None
 
 
 def _message(text: str) -> dict[str, Any]:
