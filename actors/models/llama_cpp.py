@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from actors.models.inference_thread import InferenceThread, Job
+from actors.models.openmp import provide_openmp
 from actors.models.protocols import EngineFigures
 from actors.models.speed import Speed
 from perenne.errors import EngineFailed, InvalidRequest, PerenneError
@@ -35,6 +36,7 @@ class LlamaCpp:
     def __init__(self, path: Path, settings: ModelSettings) -> None:
         # Threads that spin while they wait starve on a shared CPU. Read by libgomp when it is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        provide_openmp(ENGINE)
         from importlib import import_module
 
         xllamacpp: Any = import_module("xllamacpp")
