@@ -29,6 +29,7 @@ from perenne.messages.commands import (
     CreateConversation,
     CreateProject,
     CreateUser,
+    EventBatch,
     NewEvent,
     PostMessage,
     StartAttempt,
@@ -50,7 +51,7 @@ def one_row(_: int) -> Command:
 
 
 def fifty_rows(run: int) -> Command:
-    events = tuple(NewEvent(kind="delta", data={"text": WORDS}) for _ in range(ROWS))
+    events = EventBatch.of(NewEvent(kind="delta", data={"text": WORDS}) for _ in range(ROWS))
     return AppendRunEvents(command_id="cmd_" + fresh(), user_id="system", run_id=f"run_{run}", host="host", events=events)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from actors.runs.live import Feed
-from perenne.messages.commands import AppendRunEvents, CloseRun, NewEvent
+from perenne.messages.commands import AppendRunEvents, CloseRun, EventBatch, NewEvent
 from perenne.messages.records import EventKind, Run, RunEvent
 from perenne.store import Store
 
@@ -33,7 +33,7 @@ class Journal:
             user_id=self.run.user_id,
             run_id=self.run.id,
             host=self._host,
-            events=tuple(events),
+            events=EventBatch.of(events),
             close=close,
         )
         self._batch += 1

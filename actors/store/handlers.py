@@ -39,4 +39,7 @@ HANDLERS: dict[type[c.Command], Handler] = {
 }
 
 # What can be made of a command before its transaction opens, outside the writer's thread.
-PREPARERS: dict[type[c.Command], Callable[[Any], Any]] = {c.StoreDocuments: indexing.terms_of}
+PREPARERS: dict[type[c.Command], Callable[[Any], Any]] = {
+    c.StoreDocuments: indexing.terms_of,
+    c.AppendRunEvents: runs.rows_of,
+}

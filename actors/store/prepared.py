@@ -4,11 +4,14 @@ SQLite's work on a row or two."""
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import ClauseElement
+
+ROWS_AT_ONCE = 64  # that one INSERT carries
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,11 @@ class Prepared:
         named = dict(zip(self._names, values, strict=True)) | compiled.constants
         return named if compiled.order is None else tuple(named[name] for name in compiled.order)
 
-    def _wrapped(self, conn: Connection, compiled: _Compiled, error: Exception) -> BaseException:
+    def _wrapped(self, conn: Connection, sql: str, error: Exception) -> BaseException:
         driver: Any = conn.dialect.loaded_dbapi
         if not isinstance(error, driver.Error):
             return error
-        return DBAPIError.instance(compiled.sql, None, error, driver.Error, dialect=conn.dialect)
+        return DBAPIError.instance(sql, None, error, driver.Error, dialect=conn.dialect)
 
     def first(self, conn: Connection, *values: Any) -> Any:
         """The first row, None when there is none."""
@@ -64,7 +67,7 @@ class Prepared:
             cursor.execute(compiled.sql, self._values(compiled, values))
             row = cursor.fetchone()
         except Exception as error:
-            raise self._wrapped(conn, compiled, error) from error
+            raise self._wrapped(conn, compiled.sql, error) from error
         finally:
             cursor.close()
         return None if row is None else compiled.row._make(row)
@@ -74,9 +77,18 @@ class Prepared:
         self._execute(conn, "execute", values)
 
     def many(self, conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Execute for each row, in one call of the driver."""
-        if rows:
+        """Execute for each row. An INSERT carries many rows at once: half of the time of as many that the driver steps through."""
+        if isinstance(self._statement, Insert) and self._for(conn).as_given:
+            for at in range(0, len(rows), ROWS_AT_ONCE):
+                self._insert(conn, rows[at : at + ROWS_AT_ONCE])
+        elif rows:
             self._execute(conn, "executemany", rows)
+
+    def _insert(self, conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        compiled = self._for(conn)
+        head, values, row = compiled.sql.rpartition(" VALUES ")
+        sql = f"{head}{values}{', '.join([row] * len(rows))}"
+        self._call(conn, "execute", sql, tuple(chain.from_iterable(rows)))
 
     def _execute(self, conn: Connection, how: str, given: Any) -> None:
         compiled = self._for(conn)
@@ -84,10 +96,13 @@ class Prepared:
             values = self._values(compiled, given)
         else:
             values = given if compiled.as_given else [self._values(compiled, row) for row in given]
+        self._call(conn, how, compiled.sql, values)
+
+    def _call(self, conn: Connection, how: str, sql: str, values: Any) -> None:
         cursor = conn.connection.cursor()
         try:
-            getattr(cursor, how)(compiled.sql, values)
+            getattr(cursor, how)(sql, values)
         except Exception as error:
-            raise self._wrapped(conn, compiled, error) from error
+            raise self._wrapped(conn, sql, error) from error
         finally:
             cursor.close()

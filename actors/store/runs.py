@@ -11,11 +11,13 @@ from actors.store.rows import encode, options_of, run_of
 from actors.store.tables import messages, run_events, runs
 from actors.store.work import Work, owned
 from perenne.errors import Conflict, InvalidRequest, LeaseLost
-from perenne.messages.commands import AppendRunEvents, CloseRun, NewEvent, StartAttempt, StopRun
-from perenne.messages.records import Run
+from perenne.messages.commands import AppendRunEvents, CloseRun, EventBatch, StartAttempt, StopRun
+from perenne.messages.records import EventKind, Run
 
 CLOSED = ("done", "failed", "stopped")
 OPEN = ("queued", "running")
+
+EventRow = tuple[EventKind, str]  # and its data as JSON
 
 _RUN = Prepared(select(runs).where(runs.c.id == bindparam("id_")), "id_")
 _INSERT_EVENT = Prepared(insert(run_events), "run_id", "seq", "kind", "data", "created_at")
@@ -71,24 +73,27 @@ def append_run_events(work: Work, command: AppendRunEvents) -> Run:
         raise Conflict(f"the run is {row.state}")
     if row.state != "running" or row.host != command.host:
         raise LeaseLost(command.run_id)
-    _append(work, row, command.events)
+    rows: list[EventRow] = work.prepared if work.prepared is not None else rows_of(command)
+    _append(work, row, rows)
     if command.close is None:
-        return replace(run_of(row), events=row.events + len(command.events), updated_at=work.now)
+        return replace(run_of(row), events=row.events + len(rows), updated_at=work.now)
     _close(work, row, command.close)
     return run_of(run_row(work.conn, row.id))
 
 
-def _append(work: Work, row: Any, events: Sequence[NewEvent]) -> None:
+def rows_of(command: AppendRunEvents) -> list[EventRow]:
+    """The events checked and taken apart. Needs no database: it is done before the transaction."""
+    if not isinstance(command.events, EventBatch) or not isinstance(command.events.lines, bytes):
+        raise InvalidRequest(f"events: expected an EventBatch of bytes, got {type(command.events).__name__}", "events")
+    return command.events.rows()
+
+
+def _append(work: Work, row: Any, events: Sequence[EventRow]) -> None:
     """Number events on from the run's last. Deltas are no news to the feed: followers ask for events by sequence."""
     if not events:
         return
-    if any(event.kind == "heartbeat" for event in events):
-        raise InvalidRequest("a heartbeat is never stored", "events")
-    first = row.events + 1
     run_id, now = row.id, work.now
-    _INSERT_EVENT.many(
-        work.conn, [(run_id, seq, event.kind, encode(event.data), now) for seq, event in enumerate(events, first)]
-    )
+    _INSERT_EVENT.many(work.conn, [(run_id, seq, kind, data, now) for seq, (kind, data) in enumerate(events, row.events + 1)])
     _COUNT.run(work.conn, row.events + len(events), now, run_id)
 
 
@@ -131,5 +136,5 @@ def request_stop(work: Work, row: Any) -> None:
         "grounded": options_of(row.options).grounded,
     }
     work.conn.execute(_ASK_STOP, {"id_": row.id, "now_": work.now})
-    _append(work, row, (NewEvent(kind="done", data=done),))
+    _append(work, row, [("done", encode(done))])
     _close(work, row, CloseRun(state="stopped", text="", reason="stopped before it began"))

@@ -22,6 +22,7 @@ from perenne.messages.commands import (
     CreateKey,
     CreateProject,
     CreateUser,
+    EventBatch,
     NewEvent,
     RevokeKey,
     StartAttempt,
@@ -77,7 +78,7 @@ class Answering:
 
     async def _append(self, run_id: str, *events: NewEvent, close: CloseRun | None = None) -> None:
         command = AppendRunEvents(
-            command_id=new_id("cmd"), user_id="system", run_id=run_id, host="h", events=events, close=close
+            command_id=new_id("cmd"), user_id="system", run_id=run_id, host="h", events=EventBatch.of(events), close=close
         )
         await self.store.write(command)
 

@@ -1,6 +1,7 @@
 """People, conversations and runs."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.store import reading, talks
+from actors.store.prepared import ROWS_AT_ONCE
 from perenne import names
-from perenne.errors import Conflict, InvalidRequest, LeaseLost, NotFound, PerenneError
+from perenne.errors import CommandReused, Conflict, InvalidRequest, LeaseLost, NotFound, PerenneError
 from perenne.messages import commands as c
 from perenne.messages.records import Citation, RunOptions, Usage
 from tests.unit.store.store_house import StoreHouse
@@ -32,7 +34,7 @@ def post(
 
 
 def append(house: StoreHouse, run_id: str, *texts: str, host: str = "h", close: c.CloseRun | None = None) -> c.Run:
-    events = tuple(c.NewEvent(kind="delta", data={"text": text}) for text in texts)
+    events = c.EventBatch.of(c.NewEvent(kind="delta", data={"text": text}) for text in texts)
     return house.system(c.AppendRunEvents, run_id=run_id, host=host, events=events, close=close)
 
 
@@ -108,6 +110,62 @@ def test_a_run_goes_from_its_host_into_its_message(house: StoreHouse) -> None:
     with pytest.raises(Conflict):
         house.system(c.StartAttempt, run_id="run1", host="h")
     assert house.ask(talks.open_runs, 10) == ()
+
+
+def test_more_events_than_one_statement_carries_are_stored_whole_and_in_order(house: StoreHouse) -> None:
+    post(house)
+    house.system(c.StartAttempt, run_id="run1", host="h")
+    said = [f"una línea\nmás {n}" for n in range(3 * ROWS_AT_ONCE + 1)]
+    assert append(house, "run1", *said).events == len(said)
+    assert append(house, "run1", "last").events == len(said) + 1
+    events = house.ask(talks.list_run_events, "ana", "run1", 0, 1_000)
+    assert [(event.seq, event.kind, event.data["text"]) for event in events] == [
+        (n, "delta", text) for n, text in enumerate([*said, "last"], 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("events", "why"),
+    [
+        (c.EventBatch(b"delta"), "event 1: expected .* got 0 bytes"),
+        (c.EventBatch(b'delta {"text":"a"}\ndelta {"text":"b"'), "event 2: expected .* a JSON object; got 11 bytes"),
+        (c.EventBatch(b'delta ["text"]'), "expected .* a JSON object"),
+        (c.EventBatch(b'delta {"text":"\xff"}'), "expected .* a JSON object"),
+        (c.EventBatch(b'delta {"text":"a"}\n'), "event 2: .* got the kind b''"),
+        (c.EventBatch(b'shout {"text":"a"}'), "expected one of status, .* got the kind b'shout'"),
+        (c.EventBatch(b"heartbeat {}"), "got the kind b'heartbeat'"),
+        (c.EventBatch("delta {}"), "expected an EventBatch of bytes"),  # type: ignore[arg-type]
+        ((c.NewEvent(kind="delta", data={}),), "expected an EventBatch of bytes, got tuple"),
+    ],
+)
+def test_events_that_are_none_are_refused_alone(house: StoreHouse, events: c.EventBatch, why: str) -> None:
+    post(house)
+    house.system(c.StartAttempt, run_id="run1", host="h")
+    bad = c.AppendRunEvents(command_id="bad", user_id=c.SYSTEM_USER, run_id="run1", host="h", events=events)
+    good = c.StopRun(command_id="good", user_id="ana", run_id="run1")
+    refused, kept = house.send(bad, good)
+    assert isinstance(refused.error, InvalidRequest)
+    assert re.search(why, str(refused.error))
+    assert kept.error is None
+    assert house.rows("SELECT count(*) FROM run_events") == [(0,)]
+
+
+def test_what_no_json_holds_is_refused_where_it_is_encoded() -> None:
+    with pytest.raises(InvalidRequest, match="cannot be stored"):
+        c.EventBatch.of([c.NewEvent(kind="delta", data={"text": "half a sign \ud83d"})])
+    assert c.EventBatch.of([]).rows() == []
+
+
+def test_the_same_id_with_other_events_is_an_error(house: StoreHouse) -> None:
+    post(house)
+    house.system(c.StartAttempt, run_id="run1", host="h")
+    one, other = (c.EventBatch.of([c.NewEvent(kind="delta", data={"text": text})]) for text in ("a", "b"))
+    fields = {"run_id": "run1", "host": "h"}
+    first = house.do(c.AppendRunEvents, c.SYSTEM_USER, "x", events=one, **fields)
+    assert house.do(c.AppendRunEvents, c.SYSTEM_USER, "x", events=one, **fields) == first
+    with pytest.raises(CommandReused):
+        house.do(c.AppendRunEvents, c.SYSTEM_USER, "x", events=other, **fields)
+    assert house.rows("SELECT count(*) FROM run_events") == [(1,)]
 
 
 def test_only_the_latest_host_appends(house: StoreHouse) -> None:
