@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.ingest import caps as limits
 from actors.ingest.caps import Caps
-from actors.ingest.parsed import Parsed, Refused
+from actors.ingest.parsed import Parsed, Refused, too_much_memory
 
 _PROGRESS_EVERY_S = 0.2
 _HEADROOM_BYTES = 48 << 20  # let go of when memory is short, so that the end can still be told
@@ -27,6 +27,9 @@ class _Answers:
         import orjson
 
         os.write(self._fd, orjson.dumps(message) + b"\n")
+
+    def refuse(self, refusal: Refused) -> None:
+        self.say(status="refused", code=refusal.code, reason=str(refusal), details=refusal.details)
 
     def progress(self, done: int, total: int) -> None:
         now = time.monotonic()
@@ -93,14 +96,12 @@ def main() -> None:
     try:
         _work(request, answers)
     except Refused as refusal:
-        answers.say(status="refused", reason=str(refusal))
+        answers.refuse(refusal)
     except MemoryError:
         headroom = None
-        answers.say(
-            status="refused", reason=f"reading it takes more than {request['caps']['memory_bytes_max'] >> 20:,} MiB of memory"
-        )
+        answers.refuse(too_much_memory(request["caps"]["memory_bytes_max"]))
     except RecursionError:
-        answers.say(status="refused", reason="it is nested too deeply")
+        answers.refuse(Refused("nested_too_deeply", "it is nested too deeply"))
     except Exception as error:
         answers.say(status="failed", reason=f"{type(error).__name__}: {error}"[:400])
     else:

@@ -114,7 +114,7 @@ async def index_document(shop: Workshop, holding: Holding, path: Path) -> dict[s
         raise LeaseLost(job.id) from None
     parsed = await _parsed(shop, holding, path)
     if not parsed.chunks:
-        raise Refused("there is no text in it")
+        raise Refused("empty", "there is no text in it")
     parts, digest = await asyncio.to_thread(_parts, document, parsed)
     digest = f"{digest}-{shop.embedder.space}"
     stored = Checkpoint.load(job.checkpoint)

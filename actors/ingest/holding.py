@@ -9,7 +9,7 @@ from actors.ingest.pulse import Pulse
 from perenne.errors import Busy, Conflict, DeadlineExceeded, LeaseLost, NotFound, PerenneError, Unavailable
 from perenne.ids import new_id
 from perenne.messages.commands import Command, FinishJob, IndexedDocument, ReleaseJob, RenewJob, StoreDocuments
-from perenne.messages.records import Job
+from perenne.messages.records import Details, Job, ReasonCode
 from perenne.store import Store
 
 log = logging.getLogger(__name__)
@@ -119,9 +119,15 @@ class Holding:
         )
 
     async def finish(
-        self, state: Literal["done", "refused", "failed"], reason: str | None = None, result: dict[str, Any] | None = None
+        self,
+        state: Literal["done", "refused", "failed"],
+        *,
+        reason: str | None = None,
+        code: ReasonCode = "internal",
+        details: Details | None = None,
+        result: dict[str, Any] | None = None,
     ) -> None:
-        """The job's end."""
+        """The job's end; but for "done" with the reason of it."""
         await self._write(
             FinishJob(
                 command_id=self._id("finish"),
@@ -130,6 +136,8 @@ class Holding:
                 lease_token=self._token,
                 state=state,
                 reason=reason,
+                code=code,
+                details=details or {},
                 result=result or {},
             )
         )

@@ -232,8 +232,8 @@ class Host:
         do = index_lines if job.kind == "jsonl" else index_document
         return await do(self._shop, holding, Path(path))
 
-    async def _end(self, holding: Holding, state: Any, reason: str | None = None, result: dict[str, Any] | None = None) -> None:
-        await holding.finish(state, reason, result)
+    async def _end(self, holding: Holding, state: Any, **why: Any) -> None:
+        await holding.finish(state, **why)
         self.ended[state] += 1
         self._deaths.pop(holding.job.id, None)
         kept_result(self._shop, holding.job.id).unlink(missing_ok=True)
@@ -243,12 +243,16 @@ class Host:
         job_id = holding.job.id
         match error:
             case Refused():
-                await self._end(holding, "refused", str(error), error.result)
+                await self._end(
+                    holding, "refused", reason=str(error), code=error.code, details=error.details, result=error.result
+                )
             case EmbedderAway():
                 await holding.release(error.delay_s, str(error))
+            case NotFound() if error.kind == "blob":
+                gone = "its bytes are gone from the store of files: add it again"
+                await self._end(holding, "failed", reason=gone, code="file_missing")
             case NotFound():
-                gone = "its bytes are gone from the store of files: add it again" if error.kind == "blob" else str(error)
-                await self._end(holding, "failed", gone)
+                await self._end(holding, "failed", reason=str(error), code="deleted")
             case Unavailable() | DeadlineExceeded():
                 await holding.release(2.0, f"waiting: {error}")
             case StorageFailed():
@@ -258,9 +262,9 @@ class Host:
                 if self._deaths[job_id] < _PARSER_DEATHS_MAX:
                     await holding.release(1.0, str(error))
                 else:
-                    await self._end(holding, "failed", str(error))
+                    await self._end(holding, "failed", reason=str(error), code=error.code, details=error.details)
             case PerenneError():
-                await self._end(holding, "failed", f"it could not be indexed: {error}")
+                await self._end(holding, "failed", reason=f"it could not be indexed: {error}")
             case _:
                 log.exception("job %s failed", job_id, exc_info=error)
-                await self._end(holding, "failed", f"it could not be indexed: {type(error).__name__}: {error}"[:400])
+                await self._end(holding, "failed", reason=f"it could not be indexed: {type(error).__name__}: {error}"[:400])

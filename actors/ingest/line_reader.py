@@ -141,7 +141,7 @@ class LineReader:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         self.place = replace(self.place, offset=self.place.offset + length, line=self.place.line + 1)
         if self.place.offset > self._ceiling:
-            raise Refused(f"it unpacks to more than {self._ceiling:,} bytes")
+            raise Refused("too_large", f"it unpacks to more than {self._ceiling:,} bytes", {"limit_bytes": self._ceiling})
         if not whole:
             self.place = self.place.bad(f"longer than {LINE_BYTES_MAX:,} bytes")
             return b""
@@ -159,7 +159,7 @@ class LineReader:
                 raw = self._line()
             except (EOFError, OSError) as error:
                 if isinstance(error, gzip.BadGzipFile | EOFError):
-                    raise Refused(f"it is a damaged gzip file ({error}), line {self.place.line + 1}") from error
+                    raise Refused("damaged", f"it is a damaged gzip file ({error}), line {self.place.line + 1}") from error
                 raise
             if raw is None:
                 return None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from actors.ingest.pipeline import Part
 async def index_lines(shop: Workshop, holding: Holding, path: Path) -> dict[str, Any]:
     """-> {"added", "skipped", "chunks", "errors"}. Raises Refused when no line of it can be used, EmbedderAway, LeaseLost."""
     job = holding.job
-    reader = await asyncio.to_thread(LineReader, path, job.project_id or "", shop.chunk_chars, Place.load(job.checkpoint))
+    place = Place.load(job.checkpoint)
+    if job.open_document_id is None:  # the document of a long line was taken back or replaced: its parts go in anew
+        place = replace(place, part=0)
+    reader = await asyncio.to_thread(LineReader, path, job.project_id or "", shop.chunk_chars, place)
 
     async def parts() -> AsyncIterator[Part]:
         while True:
@@ -44,5 +48,6 @@ async def index_lines(shop: Workshop, holding: Holding, path: Path) -> dict[str,
     place = reader.place
     if place.added == 0:
         why = f"; line {place.errors[0]['line']}: {place.errors[0]['error']}" if place.errors else ""
-        raise Refused(f"none of its {place.line:,} lines holds a document{why}", place.result())
+        said = f"none of its {place.line:,} lines holds a document{why}"
+        raise Refused("no_documents", said, {"lines": place.line}, place.result())
     return place.result()

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from perenne.messages.records import Details, ReasonCode
+
 BlockKind = Literal["paragraph", "heading", "lines"]  # `lines`: table rows, list items, code: each line stands alone
 
 _HEADING_CHARS_MAX = 200  # a longer "heading" is a paragraph in a heading's dress
@@ -12,11 +14,32 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Refused(Exception):
-    """The file itself can't be read; the message is a sentence for its owner, `result` what is known of it nonetheless."""
+    """The file itself can't be read: `code` and `details` say why for programs, the message in a sentence for its owner, and
+    `result` is what is known of the file nonetheless."""
 
-    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, code: ReasonCode, message: str, details: Details | None = None, result: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
-        self.result = result or {}
+        self.code: ReasonCode = code
+        self.details, self.result = details or {}, result or {}
+
+
+def too_much_text(limit_chars: int) -> Refused:
+    """The refusal of a text over its cap."""
+    return Refused("too_much_text", f"its text is over the limit of {limit_chars:,} characters", {"limit_chars": limit_chars})
+
+
+def too_many_pages(count: int, kind: str, limit: int) -> Refused:
+    """The refusal of a file of more pages, slides or sheets than are read."""
+    return Refused("too_many_pages", f"it has {count:,} {kind}; the limit is {limit:,}", {"count": count, "limit": limit})
+
+
+def too_much_memory(limit_bytes: int) -> Refused:
+    """The refusal of a file that would need more than a parser is given."""
+    return Refused(
+        "too_much_memory", f"reading it takes more than {limit_bytes >> 20:,} MiB of memory", {"limit_bytes": limit_bytes}
+    )
 
 
 def clean(text: str) -> str:
@@ -87,7 +110,7 @@ class Builder:
         start = self._length + len(gap)
         self._length = start + len(text)
         if self._length > self.chars_max:
-            raise Refused(f"its text is over the limit of {self.chars_max:,} characters")
+            raise too_much_text(self.chars_max)
         self._parts += (gap, text)
         path = tuple(title for _, title in self._headings)
         self._blocks.append(Block(start, self._length, kind, page, path, continues))

@@ -15,6 +15,7 @@ import orjson
 
 from actors.ingest.caps import Caps
 from actors.ingest.parsed import Refused
+from perenne.messages.records import Details, ReasonCode
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LINE_BYTES_MAX = 64 << 10
@@ -24,6 +25,11 @@ _KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYS
 
 class ParserDied(Exception):
     """The parser ended without our or the file's doing, or our own disk failed; the same file may go well next time."""
+
+    def __init__(self, message: str, code: ReasonCode = "internal", details: Details | None = None) -> None:
+        super().__init__(message)
+        self.code: ReasonCode = code
+        self.details = details or {}
 
 
 class _NeverStarted(ParserDied):
@@ -67,16 +73,16 @@ def load_result(path: Path) -> ParsedFile:
 
 def judge(code: int, caps: Caps, used_cpu_s: float) -> Exception:
     """Why a child that ended without an answer did."""
-    if code in (-signal.SIGXCPU, -signal.SIGKILL) and used_cpu_s >= caps.cpu_s_max * 0.95:
-        return Refused(f"reading it takes more than {caps.cpu_s_max:g} s of processor time")
+    if code == -signal.SIGXCPU or (code == -signal.SIGKILL and used_cpu_s >= caps.cpu_s_max * 0.95):
+        why = f"reading it takes more than {caps.cpu_s_max:g} s of processor time"
+        return Refused("too_slow", why, {"limit_s": caps.cpu_s_max})
     if code == -signal.SIGKILL:
         return ParserDied("its parser was killed from outside; the PC may be short of memory")
-    if code == -signal.SIGXCPU:
-        return Refused(f"reading it takes more than {caps.cpu_s_max:g} s of processor time")
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         return Refused(
-            f"it is damaged, or needs more than {caps.memory_bytes_max >> 20:,} MiB of memory: its parser crashed ({name})"
+            "damaged",
+            f"it is damaged, or needs more than {caps.memory_bytes_max >> 20:,} MiB of memory: its parser crashed ({name})",
         )
     return ParserDied(f"its parser ended with code {code} and no word")
 
@@ -163,7 +169,7 @@ class ParserPool:
             output.with_suffix(".unpacked").unlink(missing_ok=True)
             output.with_suffix(".writing").unlink(missing_ok=True)
         if answer["status"] == "refused":
-            raise Refused(answer["reason"])
+            raise Refused(answer["code"], answer["reason"], answer["details"])
         if answer["status"] != "ok":
             raise ParserDied(f"its parser failed: {answer['reason']}")
         try:
@@ -214,7 +220,7 @@ class ParserPool:
                     return answer
                 reading = asyncio.create_task(process.stdout.readline())
         except (ValueError, KeyError, TypeError) as error:
-            raise Refused(f"it is damaged: its parser answered nonsense ({error})") from error
+            raise Refused("damaged", f"it is damaged: its parser answered nonsense ({error})") from error
         finally:
             reading.cancel()
 
@@ -227,10 +233,12 @@ class ParserPool:
             raise self._too_slow(used_cpu_s) from None
 
     def _too_slow(self, used_cpu_s: float) -> Exception:
-        limit = f"{self._caps.wall_s_max:g} s"
-        if used_cpu_s >= self._caps.wall_s_max / 2:
-            return Refused(f"reading it takes more than {limit}")
-        return ParserDied(f"reading it took more than {limit}, most of them waiting for a busy PC")
+        limit_s = self._caps.wall_s_max
+        details: Details = {"limit_s": limit_s}
+        if used_cpu_s >= limit_s / 2:
+            return Refused("too_slow", f"reading it takes more than {limit_s:g} s", details)
+        why = f"reading it took more than {limit_s:g} s, most of them waiting for a busy PC"
+        return ParserDied(why, "too_slow", details)
 
     async def close(self) -> None:
         """End the spare process; a parse in flight is its caller's to cancel. Harmless twice."""

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from actors.ingest.parsed import Parsed, Refused
+from actors.ingest.parsed import Parsed, Refused, too_much_memory
 from actors.ingest.sniffing import kind_of
 from actors.ingest.source import Source
 
@@ -29,6 +29,10 @@ _FORMATS = {
 }
 
 
+def _too_large(why: str, source: Source) -> Refused:
+    return Refused("too_large", why, {"limit_bytes": source.caps.file_bytes_max})
+
+
 def _ungzip(source: Source, work: Path) -> Source:
     unpacked = work.with_suffix(".unpacked")
     left = source.caps.file_bytes_max
@@ -37,10 +41,10 @@ def _ungzip(source: Source, work: Path) -> Source:
             while piece := packed.read(_PIECE):
                 left -= len(piece)
                 if left < 0:
-                    raise Refused(f"it unpacks to more than the limit of {source.caps.file_bytes_max:,} bytes")
+                    raise _too_large(f"it unpacks to more than the limit of {source.caps.file_bytes_max:,} bytes", source)
                 file.write(piece)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise Refused(f"it is a damaged gzip file ({error})") from error
+        raise Refused("damaged", f"it is a damaged gzip file ({error})") from error
     name = source.name[:-3] if source.ending == ".gz" else source.name
     return replace(source, path=unpacked, name=name, media_type=None)
 
@@ -52,13 +56,14 @@ def _parse(source: Source, kind: str) -> Parsed:
     except (Refused, ImportError):
         raise
     except MemoryError as error:
-        raise Refused(f"reading it takes more than {source.caps.memory_bytes_max >> 20:,} MiB of memory") from error
+        raise too_much_memory(source.caps.memory_bytes_max) from error
     except RecursionError as error:
-        raise Refused("it is nested too deeply") from error
+        raise Refused("nested_too_deeply", "it is nested too deeply") from error
     except OSError:
         raise  # the disk's fault, not the file's
     except Exception as error:
-        raise Refused(f"it is damaged: it can't be read as {kind.upper()} ({type(error).__name__}: {error})"[:400]) from error
+        why = f"it is damaged: it can't be read as {kind.upper()} ({type(error).__name__}: {error})"[:400]
+        raise Refused("damaged", why) from error
 
 
 def read(source: Source, work: Path) -> Parsed:
@@ -66,16 +71,16 @@ def read(source: Source, work: Path) -> Parsed:
     when our own disk fails."""
     size = source.path.stat().st_size
     if size > source.caps.file_bytes_max:
-        raise Refused(f"it is {size:,} bytes long; the limit is {source.caps.file_bytes_max:,}")
+        raise _too_large(f"it is {size:,} bytes long; the limit is {source.caps.file_bytes_max:,}", source)
     if size == 0:
-        raise Refused("it is empty")
+        raise Refused("empty", "it is empty")
     kind = kind_of(source)
     if kind == "gzip":
         source = _ungzip(source, work)
         kind = kind_of(source)
         if kind == "gzip":
-            raise Refused("it is a gzip file within a gzip file")
+            raise Refused("unsupported", "it is a gzip file within a gzip file")
     parsed = _parse(source, kind)
     if not parsed.text:
-        raise Refused("there is no text in it")
+        raise Refused("empty", "there is no text in it")
     return parsed

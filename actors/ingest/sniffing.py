@@ -49,7 +49,7 @@ _HTML_ENDINGS = (".html", ".htm", ".xhtml")
 
 def unsupported(what: str) -> Refused:
     """The refusal of a kind that nothing here reads."""
-    return Refused(f"{what} is not supported yet; supported are {SUPPORTED}")
+    return Refused("unsupported", f"{what} is not supported yet; supported are {SUPPORTED}", {"what": what})
 
 
 def _zip_kind(source: Source) -> str:
@@ -71,7 +71,7 @@ def _zip_kind(source: Source) -> str:
                 if kind is not None:
                     return kind
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise Refused(f"it is a damaged archive ({error})") from error
+        raise Refused("damaged", f"it is a damaged archive ({error})") from error
     raise unsupported("a ZIP archive")
 
 
@@ -110,13 +110,13 @@ def kind_of(source: Source) -> str:
     if head[:4] == b"RIFF" and head[8:12] in (b"WAVE", b"WEBP", b"AVI "):
         raise unsupported({b"WAVE": "WAV sound", b"WEBP": "a WebP image"}.get(head[8:12], "AVI video"))
     if _looks_binary(head):
-        raise Refused(f"its content is of no kind known here; supported are {SUPPORTED}")
+        raise Refused("unsupported", f"its content is of no kind known here; supported are {SUPPORTED}")
     return _text_kind(source, head)
 
 
 def _ole(content: bytes) -> Refused:
     if "EncryptedPackage".encode("utf-16-le") in content:
-        return Refused("it needs a password: it is an encrypted Office file; save it without one")
+        return Refused("encrypted", "it needs a password: it is an encrypted Office file; save it without one")
     return unsupported("an Office file of before 2007 (.doc, .xls, .ppt)")
 
 

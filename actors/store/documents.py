@@ -61,6 +61,8 @@ _REQUEUE = (
         size_bytes=bindparam("size_"),
         state="queued",
         reason=None,
+        code=None,
+        details=None,
         updated_at=bindparam("at_"),
     )
 )
@@ -111,7 +113,7 @@ def add_document(work: Work, command: AddDocument) -> DocumentAdded:
             work.conn.execute(_NAME, {"id_": held.id, "external_": command.external_id})
             work.change("document", held.id, "update")
         return DocumentAdded(document=document(work, held.id), job=None, existing=True)
-    cancel_jobs(work, held.id, "the document was replaced")
+    cancel_jobs(work, held.id, "the document was replaced", "replaced")
     work.conn.execute(
         _REQUEUE,
         {

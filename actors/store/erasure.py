@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, delete, insert, select, text, update
 
 from actors.store.tables import chunks, document_projects, document_texts, documents, jobs, projects, vectors
 from actors.store.work import Work
+from perenne.messages.records import ReasonCode
 
 _CHUNK_IDS = select(chunks.c.id).where(chunks.c.document_id == bindparam("id_"))
 _COUNT = select(documents.c.chunks).where(documents.c.id == bindparam("id_"))
@@ -29,8 +30,18 @@ _EMPTY = update(documents).where(documents.c.id == bindparam("id_")).values(chun
 _CANCEL_JOBS = (
     update(jobs)
     .where(jobs.c.document_id == bindparam("id_"), jobs.c.state.in_(("queued", "running")))
-    .values(state="cancelled", reason=bindparam("reason_"), lease_token=None, lease_until=None, worker=None, password=None)
+    .values(
+        state="cancelled",
+        reason=bindparam("reason_"),
+        code=bindparam("code_"),
+        details=None,
+        lease_token=None,
+        lease_until=None,
+        worker=None,
+        password=None,
+    )
 )
+_LEAVE_LINES = update(jobs).where(jobs.c.open_document_id == bindparam("id_")).values(open_document_id=None)
 _FORGET_CHECKPOINTS = (
     update(jobs).where(jobs.c.document_id == bindparam("id_"), jobs.c.checkpoint.is_not(None)).values(checkpoint=None)
 )
@@ -57,9 +68,10 @@ def unlink(work: Work, document_id: str, project_id: str, chunk_count: int) -> N
     count_in(work, (project_id,), -1, -chunk_count)
 
 
-def cancel_jobs(work: Work, document_id: str, reason: str) -> None:
-    """End the open jobs of a document; whoever holds one loses its lease."""
-    work.conn.execute(_CANCEL_JOBS, {"id_": document_id, "reason_": reason})
+def cancel_jobs(work: Work, document_id: str, reason: str, code: ReasonCode) -> None:
+    """End the open jobs of a document; whoever holds one loses its lease. A job of lines that is amid this one goes on after it."""
+    work.conn.execute(_CANCEL_JOBS, {"id_": document_id, "reason_": reason, "code_": code})
+    work.conn.execute(_LEAVE_LINES, {"id_": document_id})
 
 
 def erase_passages(work: Work, document_id: str, project_ids: Sequence[str]) -> None:
@@ -87,7 +99,7 @@ def erase_documents(work: Work, document_ids: Sequence[str]) -> None:
     """Delete documents with all that is theirs, and say so in the feed."""
     for document_id in document_ids:
         project_ids = projects_of(work, document_id)
-        cancel_jobs(work, document_id, "the document was deleted")
+        cancel_jobs(work, document_id, "the document was deleted", "deleted")
         erase_passages(work, document_id, project_ids)
         for project_id in project_ids:
             unlink(work, document_id, project_id, 0)

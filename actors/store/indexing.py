@@ -40,6 +40,8 @@ _UPDATE = (
         characters=bindparam("characters_"),
         state=bindparam("state_"),
         reason=None,
+        code=None,
+        details=None,
         updated_at=bindparam("now_"),
     )
 )
@@ -71,10 +73,14 @@ def store_documents(work: Work, command: StoreDocuments) -> Job:
     if project_row(work.conn, command.project_id, job.user_id) is None:
         raise NotFound("project", command.project_id)
     terms: list[list[Terms]] = work.prepared if work.prepared is not None else terms_of(command)
+    open_id: str | None = job.open_document_id
     for each, its_terms in zip(command.documents, terms, strict=True):
-        _store(work, command, job, each, its_terms)
+        if job.kind == "jsonl" and not each.first and open_id is None:
+            continue  # its document was deleted or replaced since the part before
+        stored_id = _store(work, command, job, each, its_terms)
+        open_id = stored_id if job.kind == "jsonl" and not each.last else None
     record_progress(work, job.id, command.lease_s, command.done, command.total, command.unit)
-    set_checkpoint(work, job.id, command.checkpoint)
+    set_checkpoint(work, job.id, command.checkpoint, open_id)
     work.change("job", job.id, "update")
     return job_of(job_row(work.conn, job.id), for_holder=True)
 
@@ -122,7 +128,7 @@ def _row_bytes(work: Work, space: str, each: IndexedDocument) -> int:
     return size
 
 
-def _store(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument, terms: Sequence[Terms]) -> None:
+def _store(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument, terms: Sequence[Terms]) -> str:
     size = _row_bytes(work, command.space, each)
     row = _target(work, command, job, each)
     project_ids = projects_of(work, row.id)
@@ -155,6 +161,7 @@ def _store(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument,
         },
     )
     work.change("document", row.id, "update")
+    return row.id
 
 
 def _check_spans(new: Sequence[NewChunk], total: int) -> None:
@@ -165,7 +172,7 @@ def _check_spans(new: Sequence[NewChunk], total: int) -> None:
 
 def _take_over(work: Work, project_id: str, row: Any, each: IndexedDocument) -> None:
     """A line takes the place of what its document held: of a file and of whoever works on it. It is in the line's project again."""
-    cancel_jobs(work, row.id, "the document was replaced")
+    cancel_jobs(work, row.id, "the document was replaced", "replaced")
     if project_id not in projects_of(work, row.id):
         link(work, row.id, project_id, row.chunks)
     if row.blob_hash is not None:

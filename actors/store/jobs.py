@@ -37,6 +37,8 @@ _LEASE = (
         lease_token=bindparam("token_"),
         lease_until=bindparam("until_"),
         reason=None,
+        code=None,
+        details=None,
         updated_at=bindparam("now_"),
     )
 )
@@ -51,13 +53,19 @@ _PROGRESS = (
         updated_at=bindparam("now_"),
     )
 )
-_CHECKPOINT = update(jobs).where(jobs.c.id == bindparam("id_")).values(checkpoint=bindparam("checkpoint_"))
+_CHECKPOINT = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("id_"))
+    .values(checkpoint=bindparam("checkpoint_"), open_document_id=bindparam("open_"))
+)
 _FINISH = (
     update(jobs)
     .where(jobs.c.id == bindparam("id_"))
     .values(
         state=bindparam("state_"),
         reason=bindparam("reason_"),
+        code=bindparam("code_"),
+        details=bindparam("details_"),
         result=bindparam("result_"),
         password=None,
         updated_at=bindparam("now_"),
@@ -67,7 +75,15 @@ _FINISH = (
 _RELEASE = (
     update(jobs)
     .where(jobs.c.id == bindparam("id_"))
-    .values(state="queued", reason=bindparam("reason_"), not_before=bindparam("at_"), updated_at=bindparam("now_"), **_NOBODYS)
+    .values(
+        state="queued",
+        reason=bindparam("reason_"),
+        code=bindparam("code_"),
+        details=None,
+        not_before=bindparam("at_"),
+        updated_at=bindparam("now_"),
+        **_NOBODYS,
+    )
 )
 _RETRY = (
     update(jobs)
@@ -75,6 +91,8 @@ _RETRY = (
     .values(
         state="queued",
         reason=None,
+        code=None,
+        details=None,
         result="{}",
         password=bindparam("password_"),
         not_before=0.0,
@@ -85,8 +103,17 @@ _DOCUMENT = select(documents.c.state, documents.c.blob_hash).where(documents.c.i
 _SET_DOCUMENT = (
     update(documents)
     .where(documents.c.id == bindparam("id_"))
-    .values(state=bindparam("state_"), reason=bindparam("reason_"), updated_at=bindparam("now_"))
+    .values(
+        state=bindparam("state_"),
+        reason=bindparam("reason_"),
+        code=bindparam("code_"),
+        details=bindparam("details_"),
+        updated_at=bindparam("now_"),
+    )
 )
+_LEAVE_DOCUMENT = update(jobs).where(jobs.c.id == bindparam("id_")).values(open_document_id=None)
+_NO_REASON: dict[str, Any] = {"reason_": None, "code_": None, "details_": None}
+_CANCELLED: dict[str, Any] = {"reason_": "cancelled", "code_": "cancelled", "details_": None}
 
 
 def job_row(conn: Connection, job_id: str) -> Any:
@@ -108,11 +135,16 @@ def queue_job(work: Work, fields: dict[str, Any]) -> Job:
     return job_of(job_row(work.conn, fields["id"]))
 
 
-def set_document(work: Work, document_id: str | None, state: str, reason: str | None) -> None:
+def document_in_hand(row: Any) -> str | None:
+    """The document that a job is at: its only one, or of lines the one that is stored in part."""
+    return row.document_id if row.document_id is not None else row.open_document_id
+
+
+def set_document(work: Work, document_id: str | None, state: str, why: dict[str, Any]) -> None:
     """The state of a job's document follows the job."""
     if document_id is None:
         return
-    done = work.conn.execute(_SET_DOCUMENT, {"id_": document_id, "state_": state, "reason_": reason, "now_": work.now})
+    done = work.conn.execute(_SET_DOCUMENT, {"id_": document_id, "state_": state, "now_": work.now} | why)
     if done.rowcount:
         work.change("document", document_id, "update")
 
@@ -162,8 +194,8 @@ def record_progress(work: Work, job_id: str, lease_s: float, done: int, total: i
     )
 
 
-def set_checkpoint(work: Work, job_id: str, checkpoint: str | None) -> None:
-    work.conn.execute(_CHECKPOINT, {"id_": job_id, "checkpoint_": checkpoint})
+def set_checkpoint(work: Work, job_id: str, checkpoint: str | None, open_document_id: str | None) -> None:
+    work.conn.execute(_CHECKPOINT, {"id_": job_id, "checkpoint_": checkpoint, "open_": open_document_id})
 
 
 def renew_job(work: Work, command: RenewJob) -> Job:
@@ -178,42 +210,39 @@ def finish_job(work: Work, command: FinishJob) -> Job:
         raise InvalidRequest(f"a job ends done, refused or failed, not {command.state!r}", "state")
     if command.state != "done" and not command.reason:
         raise InvalidRequest(f"a job that ends {command.state} needs a reason", "reason")
-    reason = command.reason if command.state != "done" else None
-    work.conn.execute(
-        _FINISH,
-        {
-            "id_": row.id,
-            "state_": command.state,
-            "reason_": reason,
-            "result_": encode(command.result),
-            "now_": work.now,
-        },
-    )
+    why = _NO_REASON
+    if command.state != "done":
+        details = encode(command.details) if command.details else None
+        why = {"reason_": command.reason, "code_": command.code, "details_": details}
+    end: dict[str, Any] = {"id_": row.id, "state_": command.state, "result_": encode(command.result), "now_": work.now}
+    work.conn.execute(_FINISH, end | why)
     work.change("job", row.id, "update")
-    set_document(work, row.document_id, "indexed" if command.state == "done" else command.state, reason)
+    set_document(work, document_in_hand(row), "indexed" if command.state == "done" else command.state, why)
     return job_of(job_row(work.conn, row.id))
 
 
 def release_job(work: Work, command: ReleaseJob) -> Job:
     held(work, command, command.job_id, command.lease_token)
     at = work.now + max(0.0, command.delay_s)
-    work.conn.execute(_RELEASE, {"id_": command.job_id, "reason_": command.reason, "at_": at, "now_": work.now})
+    why = {"reason_": command.reason, "code_": command.code}
+    work.conn.execute(_RELEASE, {"id_": command.job_id, "at_": at, "now_": work.now} | why)
     work.change("job", command.job_id, "update")
     return job_of(job_row(work.conn, command.job_id))
 
 
 def cancel_job(work: Work, command: CancelJob) -> Job:
-    """What it stored of its document is taken out of search; tried again, it begins anew. A job that ended stays as it ended."""
+    """What it stored of its document is taken out of search; tried again, it begins that one anew. A job that ended stays as it
+    ended."""
     row = owned(job_row(work.conn, command.job_id), command, "job", command.job_id)
     if row.state in ("queued", "running"):
-        work.conn.execute(
-            _FINISH,
-            {"id_": row.id, "state_": "cancelled", "reason_": "cancelled", "result_": row.result, "now_": work.now},
-        )
+        end: dict[str, Any] = {"id_": row.id, "state_": "cancelled", "result_": row.result, "now_": work.now}
+        work.conn.execute(_FINISH, end | _CANCELLED)
+        work.conn.execute(_LEAVE_DOCUMENT, {"id_": row.id})
         work.change("job", row.id, "update")
-        if row.document_id is not None and row.checkpoint is not None:
-            withdraw_passages(work, row.document_id)
-        set_document(work, row.document_id, "failed", "cancelled")
+        document_id = document_in_hand(row)
+        if document_id is not None and row.checkpoint is not None:
+            withdraw_passages(work, document_id)
+        set_document(work, document_id, "failed", _CANCELLED)
     return job_of(job_row(work.conn, command.job_id))
 
 
@@ -229,5 +258,5 @@ def retry_job(work: Work, command: RetryJob) -> Job:
             raise Conflict("the document was replaced or indexed since")
     work.conn.execute(_RETRY, {"id_": row.id, "password_": command.password, "now_": work.now})
     work.change("job", row.id, "update")
-    set_document(work, row.document_id, "queued", None)
+    set_document(work, document_in_hand(row), "queued", _NO_REASON)
     return job_of(job_row(work.conn, row.id))

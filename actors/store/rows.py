@@ -57,6 +57,10 @@ def project_of(row: Any) -> Project:
     )
 
 
+def _details_of(row: Any) -> dict[str, Any]:
+    return orjson.loads(row.details) if row.details else {}
+
+
 def document_of(row: Any, project_ids: tuple[str, ...]) -> Document:
     return Document(
         id=row.id,
@@ -73,6 +77,8 @@ def document_of(row: Any, project_ids: tuple[str, ...]) -> Document:
         characters=row.characters,
         state=row.state,
         reason=row.reason,
+        code=row.code,
+        details=_details_of(row),
         project_ids=project_ids,
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -114,7 +120,10 @@ def job_of(row: Any, *, for_holder: bool = False) -> Job:
         total=row.total,
         unit=row.unit,
         reason=row.reason,
+        code=row.code,
+        details=_details_of(row),
         checkpoint=row.checkpoint,
+        open_document_id=row.open_document_id if for_holder else None,
         lease_token=row.lease_token if for_holder else None,
         lease_until=row.lease_until,
         result=orjson.loads(row.result),

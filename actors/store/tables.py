@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -94,6 +95,8 @@ documents = Table(
     Column("characters", BigInteger, nullable=False, server_default="0"),
     Column("state", String, nullable=False),
     Column("reason", Text),
+    Column("code", String),
+    Column("details", Text),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Index(None, "user_id", "created_at", "id"),
@@ -211,6 +214,8 @@ run_events = Table(
     sqlite_with_rowid=False,
 )
 
+_OPEN_DOCUMENT = text("open_document_id IS NOT NULL")  # of few jobs, and of those of lines only
+
 jobs = Table(
     "jobs",
     metadata,
@@ -229,7 +234,10 @@ jobs = Table(
     Column("total", BigInteger),
     Column("unit", String, nullable=False),
     Column("reason", Text),
+    Column("code", String),
+    Column("details", Text),
     Column("checkpoint", Text),
+    Column("open_document_id", String),
     Column("worker", String),
     Column("lease_token", String),
     Column("lease_until", Double),
@@ -241,6 +249,7 @@ jobs = Table(
     Index(None, "user_id", "created_at", "id"),
     Index(None, "document_id"),
     Index(None, "project_id"),
+    Index(None, "open_document_id", sqlite_where=_OPEN_DOCUMENT, postgresql_where=_OPEN_DOCUMENT),
 )
 
 # `body` is the hash of what was sent, `result` the JSON of what was answered.

@@ -11,7 +11,20 @@ from typing import Any, Literal, get_args
 import orjson
 
 from perenne.errors import InvalidRequest
-from perenne.messages.records import Citation, Document, EventKind, Job, Message, Run, RunOptions, RunState, Scope, Usage
+from perenne.messages.records import (
+    Citation,
+    Details,
+    Document,
+    EventKind,
+    Job,
+    Message,
+    ReasonCode,
+    Run,
+    RunOptions,
+    RunState,
+    Scope,
+    Usage,
+)
 
 SYSTEM_USER = "system"  # the user of commands that our own actors send
 
@@ -213,12 +226,15 @@ class StoreDocuments(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishJob(Command):
-    """-> Job. `refused` and `failed` need a reason and set the document's state too."""
+    """-> Job. `refused` and `failed` need a reason and set the document's state too: of a job of lines, the document that is stored
+    in part."""
 
     job_id: str
     lease_token: str
     state: Literal["done", "refused", "failed"]
     reason: str | None = None
+    code: ReasonCode = "internal"
+    details: Details = field(default_factory=Details)
     result: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -230,11 +246,13 @@ class ReleaseJob(Command):
     lease_token: str
     delay_s: float
     reason: str
+    code: ReasonCode = "waiting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelJob(Command):
-    """-> Job. Its holder loses the lease; its document becomes `failed` with the reason 'cancelled'."""
+    """-> Job. Its holder loses the lease; its document becomes `failed` with the reason 'cancelled'; of a job of lines, the
+    document that is stored in part."""
 
     job_id: str
 

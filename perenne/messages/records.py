@@ -11,6 +11,33 @@ JobState = Literal["queued", "running", "done", "refused", "failed", "cancelled"
 JobKind = Literal["document", "jsonl"]
 RunState = Literal["queued", "running", "done", "failed", "stopped"]
 Role = Literal["system", "user", "assistant"]
+Details = dict[str, str | int | float]
+
+# Why a file or its job is where it is; stable, for programs and for whoever says it in another language. In brackets what
+# `details` holds; docs/reasons.md says what each means.
+ReasonCode = Literal[
+    "password_needed",
+    "password_wrong",
+    "encrypted",
+    "unsupported",  # what, at times
+    "damaged",
+    "nested_too_deeply",
+    "archive_bomb",
+    "empty",
+    "only_pictures",
+    "no_documents",  # lines
+    "too_large",  # limit_bytes
+    "too_much_text",  # limit_chars
+    "too_many_pages",  # count, limit
+    "too_slow",  # limit_s
+    "too_much_memory",  # limit_bytes
+    "file_missing",
+    "replaced",
+    "deleted",
+    "cancelled",
+    "waiting",
+    "internal",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +73,8 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """`refused`: the file itself can't be read (password, over a cap, damaged); `failed`: we could not; both say why in `reason`."""
+    """`refused`: the file itself can't be read (password, over a cap, damaged); `failed`: we could not; both say why: `reason` in a
+    sentence, `code` and `details` for programs."""
 
     id: str
     user_id: str
@@ -62,6 +90,8 @@ class Document:
     characters: int = 0
     state: DocumentState
     reason: str | None = None
+    code: ReasonCode | None = None
+    details: Details = field(default_factory=Details)
     project_ids: tuple[str, ...] = ()
     created_at: float
     updated_at: float
@@ -100,7 +130,8 @@ class DocumentText:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """Durable work. `done` of `total` counts bytes, chunks or lines as `unit` says; `attempts` how often it was begun, its retries
-    included; `lease_token` is only for its holder."""
+    included; `reason`, `code` and `details` why it ended so or waits. `lease_token` is only for its holder, as is `open_document_id`:
+    the document of a long line of which not all parts are stored yet."""
 
     id: str
     user_id: str
@@ -117,7 +148,10 @@ class Job:
     total: int | None = None
     unit: str = "chunks"
     reason: str | None = None
+    code: ReasonCode | None = None
+    details: Details = field(default_factory=Details)
     checkpoint: str | None = None
+    open_document_id: str | None = None
     lease_token: str | None = None
     lease_until: float | None = None
     result: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -50,6 +50,10 @@ async def test_files_end_in_their_own_states_and_the_next_goes_on(tmp_path: Path
         assert ended[0].result == {"chunks": 1}
         assert "damaged" in str(ended[1].reason)
         assert "not supported yet" in str(ended[2].reason)
+        assert [job.code for job in ended] == [None, "damaged", "unsupported", None]
+        assert ended[2].details == {"what": "a PNG image"}
+        codes = {document.title: document.code for document in await home.documents()}
+        assert codes == {"a.pdf": None, "b.pdf": "damaged", "c.png": "unsupported", "d.txt": None}
         states = {document.title: document.state for document in await home.documents()}
         assert states == {"a.pdf": "indexed", "b.pdf": "refused", "c.png": "refused", "d.txt": "indexed"}
 
@@ -224,12 +228,58 @@ async def test_a_host_that_died_amid_lines_goes_on_at_the_next_one(tmp_path: Pat
         assert len(await passages(home, documents["giant"].id)) == documents["giant"].chunks
 
 
+async def test_a_long_line_whose_job_is_cancelled_ends_with_it_and_goes_in_anew(tmp_path: Path) -> None:
+    """Its document said "indexing" for ever, and the passages that were stored of it were found."""
+    giant = json.dumps({"id": "giant", "title": "G", "text": LONG * 2}).encode() + b"\n"
+    async with house(tmp_path) as home:
+        home.directory.slow(names.EMBEDDING, 0.03)
+        home.start()
+        job = await home.add_lines(lines(10) + giant + lines(10, 10))
+
+        async def inside_the_giant() -> bool:
+            return '"part":0' not in ((await home.job(job)).checkpoint or '"part":0')
+
+        await eventually(inside_the_giant, 20.0)
+        await home.write(c.CancelJob(command_id=new_id("cmd"), user_id=OWNER, job_id=job.id))
+        documents = {document.external_id: document for document in await home.documents()}
+        cut = documents["giant"]
+        assert (cut.state, cut.code, cut.chunks) == ("failed", "cancelled", 0)
+        assert await passages(home, cut.id) == []
+        assert {d.state for d in documents.values() if d.id != cut.id} == {"indexed"}
+        home.directory.revive(names.EMBEDDING)
+        await home.write(c.RetryJob(command_id=new_id("cmd"), user_id=OWNER, job_id=job.id))
+        ended = await home.ended(job, 30.0)
+        assert (ended.state, ended.result["added"]) == ("done", 21)
+        assert await home.text(cut.id) == LONG * 2
+        assert {d.state for d in await home.documents()} == {"indexed"}
+
+
+async def test_a_long_line_that_is_deleted_meanwhile_costs_its_job_nothing_else(tmp_path: Path) -> None:
+    """The job failed at the next part, and the lines after it were never read."""
+    giant = json.dumps({"id": "giant", "title": "G", "text": LONG * 2}).encode() + b"\n"
+    async with house(tmp_path) as home:
+        home.directory.slow(names.EMBEDDING, 0.03)
+        home.start()
+        job = await home.add_lines(giant + lines(10))
+
+        async def begun() -> bool:
+            return bool(await home.documents())
+
+        await eventually(begun, 20.0)
+        identity = document_id(PROJECT, "giant")
+        await home.write(c.DeleteDocument(command_id=new_id("cmd"), user_id=OWNER, document_id=identity))
+        home.directory.revive(names.EMBEDDING)
+        assert (await home.ended(job, 30.0)).state == "done"
+        assert sorted(str(d.external_id) for d in await home.documents()) == [f"x{n}" for n in range(10)]
+
+
 async def test_lines_without_one_document_are_refused(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         home.start()
         job = await home.ended(await home.add_lines(b"a\nb\n"))
         assert job.state == "refused"
         assert "none of its 2 lines" in str(job.reason)
+        assert (job.code, job.details) == ("no_documents", {"lines": 2})
         assert job.result["skipped"] == 2
 
 

@@ -16,7 +16,7 @@ def _root_file(package: Package) -> str:
     for element in container.iter():
         if local(element) == "rootfile" and element.get("full-path"):
             return element.get("full-path")
-    raise Refused("it is damaged: it does not say where its contents are")
+    raise Refused("damaged", "it is damaged: it does not say where its contents are")
 
 
 def _chapters(root: Element, folder: str) -> list[str]:
@@ -44,5 +44,5 @@ def parse(source: Source) -> Parsed:
             source.progress(number, len(chapters))
         title = next((e.text for e in root.iter() if local(e) == "title"), None)
     if builder.characters == 0:
-        raise Refused("there is no text in the book; it may be protected against copying")
+        raise Refused("empty", "there is no text in the book; it may be protected against copying")
     return builder.build("application/epub+zip", title=title)

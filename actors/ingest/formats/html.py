@@ -160,7 +160,9 @@ def _tree(text: str) -> Any:
     except (etree.XMLSyntaxError, ValueError):
         return None
     if any(error.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT for error in parser.error_log):
-        raise Refused("it is nested too deeply: a part of its text would be lost")  # libxml2 stops at 2,048
+        raise Refused(
+            "nested_too_deeply", "it is nested too deeply: a part of its text would be lost"
+        )  # libxml2 stops at 2,048
     return root
 
 
@@ -186,5 +188,5 @@ def parse(source: Source) -> Parsed:
     builder = source.builder()
     title = add_html(builder, decode_html(source.read()))
     if builder.characters == 0:
-        raise Refused("there is no text in the page")
+        raise Refused("empty", "there is no text in the page")
     return builder.build("text/html", title=title)

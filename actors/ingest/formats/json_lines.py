@@ -59,6 +59,6 @@ def parse(source: Source) -> Parsed:
         add_plain(builder, line.text)
     if builder.characters == 0:
         if not content.strip():
-            raise Refused("it is empty")
+            raise Refused("empty", "it is empty")
         add_plain(builder, decode(content))
     return builder.build("application/jsonl")

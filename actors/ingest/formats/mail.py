@@ -52,5 +52,5 @@ def parse(source: Source) -> Parsed:
     if names:
         builder.add("\n".join(f"Attachment: {name}" for name in names), kind="lines")
     if builder.characters == 0:
-        raise Refused("there is no text in the message")
+        raise Refused("empty", "there is no text in the message")
     return builder.build("message/rfc822", title=subject or None)

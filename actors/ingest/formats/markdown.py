@@ -82,5 +82,5 @@ def parse(source: Source) -> Parsed:
     tokens = MarkdownIt("commonmark").enable("table").parse(text[front.end() :] if front else text)
     title = _fill(builder, tokens)
     if builder.characters == 0:
-        raise Refused("it is empty")
+        raise Refused("empty", "it is empty")
     return builder.build("text/markdown", title=named.group(1) if named else title)

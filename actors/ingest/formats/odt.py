@@ -73,7 +73,7 @@ def parse(source: Source) -> Parsed:
     with Package(source) as package:
         manifest = package.optional("META-INF/manifest.xml")
         if manifest is not None and any(local(e) == "encryption-data" for e in manifest.iter()):
-            raise Refused("it needs a password: its parts are encrypted; save it without one")
+            raise Refused("encrypted", "it needs a password: its parts are encrypted; save it without one")
         root = package.part("content.xml")
         builder = source.builder()
         for body in (e for e in root.iter() if local(e) == "body"):

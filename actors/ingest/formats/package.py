@@ -24,7 +24,7 @@ def xml(content: bytes) -> Element:
     try:
         return etree.fromstring(content, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
-        raise Refused(f"it is damaged: its XML is not well-formed ({error})") from error
+        raise Refused("damaged", f"it is damaged: its XML is not well-formed ({error})") from error
 
 
 def local(element: Element) -> str:
@@ -42,9 +42,9 @@ class Package:
             self._archive = zipfile.ZipFile(source.path)
             self.names = set(self._archive.namelist())
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
-            raise Refused(f"it is a damaged archive ({error})") from error
+            raise Refused("damaged", f"it is a damaged archive ({error})") from error
         if len(self.names) > _ENTRIES_MAX:
-            raise Refused(f"it is an archive of {len(self.names):,} files; the limit is {_ENTRIES_MAX:,}")
+            raise Refused("archive_bomb", f"it is an archive of {len(self.names):,} files; the limit is {_ENTRIES_MAX:,}")
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +57,7 @@ class Package:
         try:
             entry = self._archive.getinfo(name)
             if entry.flag_bits & 1:
-                raise Refused("it needs a password: its parts are encrypted; save it without one")
+                raise Refused("encrypted", "it needs a password: its parts are encrypted; save it without one")
             ceiling = self._left
             if entry.file_size > _PIECE:
                 ceiling = min(ceiling, max(entry.compress_size * _RATIO_MAX, _PIECE))
@@ -68,12 +68,14 @@ class Package:
                     ceiling -= len(piece)
                     self._left -= len(piece)
                     if ceiling < 0:
-                        raise Refused(f"it unpacks to more than an honest file would: {name!r} looks like a bomb")
+                        raise Refused(
+                            "archive_bomb", f"it unpacks to more than an honest file would: {name!r} looks like a bomb"
+                        )
             return b"".join(pieces)
         except KeyError as error:
-            raise Refused(f"it is damaged: its part {name!r} is missing") from error
+            raise Refused("damaged", f"it is damaged: its part {name!r} is missing") from error
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
-            raise Refused(f"it is damaged: its part {name!r} can't be unpacked ({error})") from error
+            raise Refused("damaged", f"it is damaged: its part {name!r} can't be unpacked ({error})") from error
 
     def part(self, name: str) -> Element:
         """One entry as XML."""

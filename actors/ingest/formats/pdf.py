@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from typing import Any
 
-from actors.ingest.parsed import Builder, Parsed, Refused, squeeze
+from actors.ingest.parsed import Builder, Parsed, Refused, squeeze, too_many_pages, too_much_text
 from actors.ingest.source import Source
 
 _HYPHENS = re.compile("[\ufffe\u00ad\x02]\\s*")  # how pdfium marks a word that was broken at a line's end
@@ -26,9 +26,9 @@ def _open(source: Source) -> Any:
     except pdfium.PdfiumError as error:
         if "password" in str(error).lower():
             if source.password:
-                raise Refused("it needs a password, and the one that was given does not open it") from error
-            raise Refused("it needs a password: retry with the password") from error
-        raise Refused(f"it is damaged or not a PDF ({error})") from error
+                raise Refused("password_wrong", "it needs a password, and the one that was given does not open it") from error
+            raise Refused("password_needed", "it needs a password: retry with the password") from error
+        raise Refused("damaged", f"it is damaged or not a PDF ({error})") from error
 
 
 def _outline(document: Any) -> Outline:
@@ -119,7 +119,7 @@ def parse(source: Source) -> Parsed:
     document = _open(source)
     count = len(document)
     if count > source.caps.pages_max:
-        raise Refused(f"it has {count:,} pages; the limit is {source.caps.pages_max:,}")
+        raise too_many_pages(count, "pages", source.caps.pages_max)
     pages: list[list[str]] = []
     broken = characters = 0
     for index in range(count):
@@ -128,17 +128,17 @@ def parse(source: Source) -> Parsed:
         pages.append(lines or [])
         characters += sum(map(len, pages[-1]))
         if characters > source.caps.text_chars_max:
-            raise Refused(f"its text is over the limit of {source.caps.text_chars_max:,} characters")
+            raise too_much_text(source.caps.text_chars_max)
         source.progress(index + 1, count)
     if count in (0, broken):
-        raise Refused("it is damaged: none of its pages can be read")
+        raise Refused("damaged", "it is damaged: none of its pages can be read")
     outline = _outline(document)
     _drop_furniture(pages)
     builder = source.builder()
     for index, lines in enumerate(pages):
         _add_page(builder, lines, index + 1, outline.get(index, []))
     if builder.characters == 0:
-        raise Refused("there is no text in it, only pictures: reading scanned pages is not supported yet")
+        raise Refused("only_pictures", "there is no text in it, only pictures: reading scanned pages is not supported yet")
     return builder.build("application/pdf", pages=count, title=_title(document))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from actors.ingest.formats.package import Element, Package, local
 from actors.ingest.formats.relations import package_title, relation_id, relations
-from actors.ingest.parsed import Builder, Parsed, Refused, squeeze
+from actors.ingest.parsed import Builder, Parsed, squeeze, too_many_pages
 from actors.ingest.source import Source
 
 _PRESENTATION = "ppt/presentation.xml"
@@ -77,7 +77,7 @@ def parse(source: Source) -> Parsed:
         listed = [known.get(relation_id(e), ("", ""))[1] for e in _named(package.part(_PRESENTATION), "sldId")]
         slides = [part for part in listed if part]
         if len(slides) > source.caps.pages_max:
-            raise Refused(f"it has {len(slides):,} slides; the limit is {source.caps.pages_max:,}")
+            raise too_many_pages(len(slides), "slides", source.caps.pages_max)
         builder = source.builder()
         for number, part in enumerate(slides, 1):
             _add_slide(builder, package, part, number)

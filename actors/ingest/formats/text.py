@@ -98,7 +98,7 @@ def parse(source: Source) -> Parsed:
     """A text file, as it is."""
     content = source.read()
     if not content.strip():
-        raise Refused("it is empty")
+        raise Refused("empty", "it is empty")
     builder = source.builder()
     add_plain(builder, decode(content))
     return builder.build("text/plain")

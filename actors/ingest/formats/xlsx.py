@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from actors.ingest.formats.package import Element, Package, local
 from actors.ingest.formats.relations import package_title, relation_id, relations
-from actors.ingest.parsed import Parsed, Refused, squeeze
+from actors.ingest.parsed import Parsed, squeeze, too_many_pages
 from actors.ingest.source import Source
 
 _WORKBOOK = "xl/workbook.xml"
@@ -96,7 +96,7 @@ def parse(source: Source) -> Parsed:
         old = any(e.get("date1904") in ("1", "true") for e in _children(workbook, "workbookPr"))
         sheets = [e for group in _children(workbook, "sheets") for e in _children(group, "sheet")]
         if len(sheets) > source.caps.pages_max:
-            raise Refused(f"it has {len(sheets):,} sheets; the limit is {source.caps.pages_max:,}")
+            raise too_many_pages(len(sheets), "sheets", source.caps.pages_max)
         cells, builder = _Cells(package, old), source.builder()
         for number, sheet in enumerate(sheets, 1):
             kind, part = known.get(relation_id(sheet), ("", ""))

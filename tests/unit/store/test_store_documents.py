@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -67,8 +68,10 @@ def test_the_same_file_twice_is_one_document(house: StoreHouse) -> None:
 def test_a_refused_file_is_queued_again_when_it_is_added_again(house: StoreHouse) -> None:
     add(house, "d1")
     (job,) = lease(house)
-    house.system(c.FinishJob, job_id=job.id, lease_token=job.lease_token, state="refused", reason="it has a password")
-    assert house.ask(reading.find_document, "ana", "d1").reason == "it has a password"
+    why: dict[str, Any] = {"reason": "it has 9 pages", "code": "too_many_pages", "details": {"count": 9, "limit": 5}}
+    ended = house.system(c.FinishJob, job_id=job.id, lease_token=job.lease_token, state="refused", **why)
+    for told in (ended, house.ask(reading.find_document, "ana", "d1")):
+        assert {"reason": told.reason, "code": told.code, "details": told.details} == why
     again = add(house, "d2", password="secret")
     assert again.existing
     assert again.document.id == "d1"
@@ -134,6 +137,39 @@ def test_a_cancelled_job_is_lost_to_its_holder_and_can_be_tried_again(house: Sto
     assert house.do(c.RetryJob, job_id=job.id).state == "queued"
     with pytest.raises(Conflict):
         house.do(c.RetryJob, job_id=job.id)
+
+
+def part(text: str, at: int, **fields: Any) -> c.IndexedDocument:
+    """A stretch of the line "long", with one passage."""
+    chunk = c.NewChunk(ordinal=at, text=text, start=at, end=at + len(text))
+    return c.IndexedDocument(
+        document_id="doc-long", external_id="long", title="T", text=text, chunks=(chunk,), vectors=unit(1, 0), **fields
+    )
+
+
+def test_a_long_line_fails_with_its_job_and_is_gone_on_with_when_that_is_tried_again(house: StoreHouse) -> None:
+    job = house.lines()
+    house.store(job, part("hello", 0, last=False), checkpoint="part 1")
+    house.system(c.FinishJob, job_id=job.id, lease_token=job.lease_token, state="failed", reason="no engine")
+    document = house.ask(reading.find_document, "ana", "doc-long")
+    assert (document.state, document.reason, document.code) == ("failed", "no engine", "internal")
+    house.do(c.RetryJob, job_id=job.id)
+    document = house.ask(reading.find_document, "ana", "doc-long")
+    assert (document.state, document.reason, document.code) == ("queued", None, None)
+    (again,) = lease(house)
+    assert (again.checkpoint, again.open_document_id) == ("part 1", "doc-long")
+    house.store(again, part("world", 5, first=False))
+    assert house.ask(reading.find_document, "ana", "doc-long").state == "indexed"
+    assert house.ask(reading.document_text, "ana", "doc-long", 0, None).text == "helloworld"
+
+
+def test_a_file_that_takes_the_place_of_a_long_line_is_left_alone_by_the_rest_of_it(house: StoreHouse) -> None:
+    job = house.lines()
+    house.store(job, part("hello", 0, last=False))
+    add(house, "d9", external_id="long")
+    house.store(job, part("world", 5, first=False))
+    document = house.ask(reading.find_document, "ana", "doc-long")
+    assert (document.state, document.characters) == ("queued", 5)
 
 
 def test_parts_become_one_document_and_a_new_first_part_replaces_them(house: StoreHouse) -> None:
