@@ -9,7 +9,7 @@ import ray
 
 from perenne import names
 from perenne.directory import Directory
-from perenne.errors import Unavailable
+from perenne.errors import DeadlineExceeded
 from perenne.lifecycle import Lifecycle
 from perenne.messages.commands import Command, Outcome, StoreDocuments
 from perenne.messages.health import Health
@@ -31,7 +31,7 @@ from perenne.settings import Settings
 
 method = cast("Any", ray).method
 
-ASK_S = 30.0  # the longest that a question may take
+ASK_S = 30.0  # the longest that a question may take: then it is ended
 
 
 class StoreWriter:
@@ -140,7 +140,7 @@ class StoreReader:
 
         self._feed, self._fulltext, self._reading, self._talks = feed, fulltext, reading, talks
         self._name = name
-        self._core = ReaderCore(settings.database_url)
+        self._core = ReaderCore(settings.database_url, longest_s=ASK_S)
         self._open = 0
         self._progress = time.monotonic()
         self._life = Lifecycle(name, settings, directory, self._core.open)
@@ -155,7 +155,7 @@ class StoreReader:
             async with asyncio.timeout(ASK_S):
                 return await asyncio.wrap_future(self._core.submit(question, **arguments))
         except TimeoutError:
-            raise Unavailable(self._name, 1.0, f"{getattr(question, '__name__', 'a question')} took too long") from None
+            raise DeadlineExceeded(f"{self._name}.{getattr(question, '__name__', 'question')}", ASK_S) from None
         finally:
             self._open -= 1
             self._progress = time.monotonic()

@@ -1,29 +1,32 @@
 """Read-only connections for a few threads; each question sees one moment of the database."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from actors.store.database import reading_engine
+from actors.store.deadlines import ended_at, was_ended
 from actors.store.fulltext import WordCounts
 from actors.store.migrate import held_revision, wanted_revision
-from perenne.errors import Unavailable
+from perenne.errors import DeadlineExceeded, InvalidRequest, Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 4
+LONGEST_S = 30.0  # that a question may take, its wait for a thread included
 
 
 class ReaderCore:
     """`open` once the writer has made the database, then `ask` from any thread or `submit` to its own."""
 
-    def __init__(self, url: str, threads: int = THREADS) -> None:
-        self._url = url
+    def __init__(self, url: str, threads: int = THREADS, longest_s: float = LONGEST_S) -> None:
+        self._url, self._longest_s = url, longest_s
         self._local = threading.local()
         self._engine: Engine | None = None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store-reader")
@@ -51,12 +54,25 @@ class ReaderCore:
         return conn
 
     def ask(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `question` finds. Unavailable when the database can't be read; a new connection is made for the next."""
+        """What `question` finds. DeadlineExceeded when that takes too long; Unavailable when the database can't be read: a new
+        connection is made for the next."""
+        return self._ask_until(time.monotonic() + self._longest_s, question, *args, **kwargs)
+
+    def _ask_until(
+        self, until: float, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        if time.monotonic() >= until:
+            raise self._late(question)
         try:
             conn = self._connection()
-            with conn.begin():
+            with conn.begin(), ended_at(conn, until):
                 return question(conn, *args, **kwargs)
+        except (DataError, OverflowError, UnicodeEncodeError) as error:
+            said = str(error.orig) if isinstance(error, DataError) else str(error)
+            raise InvalidRequest(f"the database cannot be asked for that: {said}") from error
         except DBAPIError as error:
+            if was_ended(error):
+                raise self._late(question) from error
             broken: Connection | None = getattr(self._local, "conn", None)
             self._local.conn = None
             if broken is not None:
@@ -66,8 +82,11 @@ class ReaderCore:
                 broken.close()
             raise Unavailable("the database", 0.5, str(error.orig)) from error
 
+    def _late(self, question: Callable[..., Any]) -> DeadlineExceeded:
+        return DeadlineExceeded(f"the question {getattr(question, '__name__', 'of a caller')}", self._longest_s)
+
     def submit(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        return self._pool.submit(self.ask, question, *args, **kwargs)
+        return self._pool.submit(self._ask_until, time.monotonic() + self._longest_s, question, *args, **kwargs)
 
     def close(self) -> None:
         """Wait for open questions, then close. Harmless twice."""

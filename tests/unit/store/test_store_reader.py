@@ -1,0 +1,80 @@
+"""The reader itself: how long a question may take, and what it cannot be asked."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from actors.store import reading, talks
+from actors.store.reader import ReaderCore
+from perenne.errors import DeadlineExceeded, InvalidRequest
+from tests.unit.store.store_house import StoreHouse
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[StoreHouse]:
+    made = StoreHouse(tmp_path).people()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reader(house: StoreHouse) -> Iterator[ReaderCore]:
+    """One thread, and questions that may take a fifth of a second."""
+    made = ReaderCore(house.url, threads=1, longest_s=0.2)
+    made.open()
+    yield made
+    made.close()
+
+
+def count_for_ever(conn: Connection) -> Any:
+    return conn.exec_driver_sql(ENDLESS).scalar()
+
+
+def session_of(conn: Connection) -> int:
+    return id(conn.connection.driver_connection)
+
+
+def test_a_question_that_would_run_for_minutes_ends_at_its_deadline_and_frees_its_thread(
+    house: StoreHouse, reader: ReaderCore
+) -> None:
+    # Its caller was answered, and the thread went on: four such questions, and nobody could ask anything any more.
+    before = reader.submit(session_of).result(5)
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match=r"count_for_ever did not answer within 0\.2 s"):
+        reader.submit(count_for_ever).result(20)
+    assert time.monotonic() - began < 5
+    assert [user.id for user in reader.submit(reading.list_users).result(5)] == ["ana", "bob"]
+    assert reader.submit(session_of).result(5) == before, "the connection is as good as before"
+    raw: Any = house.writer._connection().connection.driver_connection
+    assert raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, "its moment of the database is let go of"
+
+
+def test_a_question_that_waited_too_long_for_a_thread_is_not_begun(reader: ReaderCore) -> None:
+    first, second = reader.submit(count_for_ever), reader.submit(count_for_ever)
+    began = time.monotonic()
+    for answered in (first, second):
+        with pytest.raises(DeadlineExceeded):
+            answered.result(20)
+    assert time.monotonic() - began < 5
+
+
+def test_a_question_is_not_ended_by_the_deadline_of_the_one_before(reader: ReaderCore) -> None:
+    with pytest.raises(DeadlineExceeded):
+        reader.submit(count_for_ever).result(20)
+    counted = reader.submit(lambda conn: conn.exec_driver_sql(f"{ENDLESS.replace('FROM n)', 'FROM n LIMIT 50000)')}").scalar())
+    assert counted.result(5) == 50_000
+
+
+@pytest.mark.parametrize("after", [1 << 70, -(1 << 70)])
+def test_what_no_database_can_be_asked_for_is_the_callers_fault(house: StoreHouse, after: int) -> None:
+    # It was an error of ours, with a trace in the log and a 500 at the edge.
+    with pytest.raises(InvalidRequest, match="cannot be asked"):
+        house.ask(lambda conn: conn.execute(talks._EVENTS, {"id_": "run", "after_": after, "limit_": 1}).all())
+    with pytest.raises(InvalidRequest, match="cannot be asked"):
+        house.ask(reading.find_project, "ana", "half a sign \ud83d")
