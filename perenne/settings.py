@@ -39,11 +39,15 @@ class StoreSettings(_Frozen):
 
 
 class IngestSettings(_Frozen):
-    """Caps on one file, and the shape of a chunk in characters."""
+    """Caps on one file, and the shape of a chunk in characters. What an archive may unpack to, hold and nest is counted over all
+    that is in it."""
 
     workers: int = 1
     file_bytes_max: int = 256 << 20
     pages_max: int = 20_000
+    unpacked_bytes_max: int = 512 << 20
+    entries_max: int = 20_000
+    nesting_max: int = 3
     text_chars_max: int = 50_000_000
     memory_bytes_max: int = 2 << 30
     cpu_s_max: float = 300.0

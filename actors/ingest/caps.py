@@ -16,7 +16,7 @@ _FILES_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Bounds on one file. Sizes in bytes, times in seconds; `unpacked_bytes_max` is what an archive may hold."""
+    """Bounds on one file. Sizes in bytes, times in seconds; the last three are on archives, and hold for all that is nested in one."""
 
     file_bytes_max: int
     pages_max: int
@@ -25,14 +25,14 @@ class Caps:
     cpu_s_max: float
     wall_s_max: float
     chunk_chars: int = 900
-
-    @property
-    def unpacked_bytes_max(self) -> int:
-        return 2 * self.file_bytes_max
+    unpacked_bytes_max: int = 512 << 20
+    entries_max: int = 20_000
+    nesting_max: int = 3
 
     @property
     def output_bytes_max(self) -> int:
-        return max(self.text_chars_max * _OUTPUT_BYTES_A_CHAR, self.file_bytes_max) + _OUTPUT_SLACK_BYTES
+        """The longest file that a parser may write."""
+        return max(self.text_chars_max * _OUTPUT_BYTES_A_CHAR, self.unpacked_bytes_max) + _OUTPUT_SLACK_BYTES
 
 
 def die_with(parent: int) -> None:

@@ -55,6 +55,8 @@ def _result(parsed: Parsed, chunk_chars: int) -> bytes:
             "language": whole,
             "text": parsed.text,
             "chunks": chunks,
+            "members": [(m.path, m.file, m.size_bytes) for m in parsed.members],
+            "skipped": [(s.path, s.code, s.reason) for s in parsed.skipped],
         }
     )
 

@@ -65,14 +65,34 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A file of an archive: its path there, no more than a name, and the file that it was unpacked to."""
+
+    path: str
+    file: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file of an archive that can't be read, and why."""
+
+    path: str
+    code: ReasonCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
-    """`pages` is None where a format has none; `title` is what the file calls itself."""
+    """`pages` is None where a format has none; `title` is what the file calls itself; an archive has members."""
 
     media_type: str
     text: str
     blocks: tuple[Block, ...]
     pages: int | None = None
     title: str | None = None
+    members: tuple[Member, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(slots=True)

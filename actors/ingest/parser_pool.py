@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from asyncio.subprocess import Process
@@ -14,11 +15,12 @@ from typing import Any
 import orjson
 
 from actors.ingest.caps import Caps
-from actors.ingest.parsed import Refused
+from actors.ingest.parsed import Member, Refused, Skipped
 from perenne.messages.records import Details, ReasonCode
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LINE_BYTES_MAX = 64 << 10
+_ASIDES = (".unpacked", ".opened", ".writing")  # what a parser makes beside its result and does not live to take away
 LOG_NAME = "parser.log"  # what the parsers' libraries print; begun anew with each host
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
@@ -57,6 +59,26 @@ class ParsedFile:
     language: str | None
     text: str
     chunks: tuple[ParsedChunk, ...]
+    members: tuple[Member, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+def members_folder(output: Path) -> Path:
+    """Where the files of an archive lie whose result is at `output`."""
+    return output.with_suffix(".members")
+
+
+def drop_result(output: Path) -> None:
+    """The result of a parse, and what was unpacked for it; harmless twice."""
+    output.unlink(missing_ok=True)
+    shutil.rmtree(members_folder(output), ignore_errors=True)
+
+
+def _tidy(output: Path) -> None:
+    for suffix in _ASIDES:
+        output.with_suffix(suffix).unlink(missing_ok=True)
+    if not output.exists():
+        drop_result(output)
 
 
 def load_result(path: Path) -> ParsedFile:
@@ -68,7 +90,11 @@ def load_result(path: Path) -> ParsedFile:
     )
     if any(not 0 <= c.start < c.end <= len(text) for c in chunks):
         raise ValueError("a passage lies outside its text")
-    return ParsedFile(row["media_type"], row["title"], row["pages"], row["language"], text, chunks)
+    members = tuple(Member(*each) for each in row["members"])
+    if any(not (members_folder(path) / each.file).is_file() for each in members):
+        raise ValueError("a file of the archive is gone")
+    skipped = tuple(Skipped(*each) for each in row["skipped"])
+    return ParsedFile(row["media_type"], row["title"], row["pages"], row["language"], text, chunks, members, skipped)
 
 
 def judge(code: int, caps: Caps, used_cpu_s: float) -> Exception:
@@ -161,13 +187,13 @@ class ParserPool:
             "password": password,
             "caps": asdict(self._caps),
         }
+        drop_result(output)
         try:
             answer = await self._attempt(request, on_progress)
         except _NeverStarted:
             answer = await self._attempt(request, on_progress)
         finally:
-            output.with_suffix(".unpacked").unlink(missing_ok=True)
-            output.with_suffix(".writing").unlink(missing_ok=True)
+            _tidy(output)
         if answer["status"] == "refused":
             raise Refused(answer["code"], answer["reason"], answer["details"])
         if answer["status"] != "ok":

@@ -2,15 +2,23 @@
 
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from actors.ingest.compressed import is_tar
+from actors.ingest.formats.source_code import language_of
 from actors.ingest.parsed import Refused
 from actors.ingest.source import Source
 
-SUPPORTED = "PDF, DOCX, PPTX, XLSX, ODT, EPUB, HTML, e-mail, Markdown, JSON lines and text"
+SUPPORTED = (
+    "PDF, DOCX, PPTX, XLSX, ODT, RTF, EPUB, HTML, e-mail (EML, MSG, MBOX), CSV, Markdown, notebooks, source code, JSON lines, text, "
+    "and archives of these (ZIP, TAR, gzip, bzip2, xz)"
+)
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"{\\rtf", "rtf"),
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
@@ -21,19 +29,17 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"GIF8", "a GIF image"),
     (b"II*\x00", "a TIFF image"),
     (b"MM\x00*", "a TIFF image"),
-    (b"{\\rtf", "RTF"),
     (b"ID3", "MP3 sound"),
     (b"OggS", "Ogg sound"),
     (b"fLaC", "FLAC sound"),
     (b"7z\xbc\xaf", "a 7-Zip archive"),
     (b"Rar!", "a RAR archive"),
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ", "xz"),
     (b"(\xb5/\xfd", "Zstandard"),
     (b"\x7fELF", "a program"),
     (b"SQLite format 3\x00", "a database"),
 )
 _OFFICE = {"word/document.xml": "docx", "ppt/presentation.xml": "pptx", "xl/workbook.xml": "xlsx"}
+_ZIP_ENDINGS = {".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx", ".odt": "odt", ".epub": "epub"}
 _MIME = {
     b"application/vnd.oasis.opendocument.text": "odt",
     b"application/epub+zip": "epub",
@@ -43,6 +49,17 @@ _HTML = re.compile(
 )
 _HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
 _MAIL = (b"from:", b"to:", b"subject:", b"date:", b"message-id:", b"mime-version:", b"received:", b"return-path:")
+# Compound files: the stream or storage that each kind has.
+_COMPOUND = {"EncryptedPackage": "locked_office", "__properties_version1.0": "outlook"}
+_OLD_OFFICE = {
+    "WordDocument": "a Word file of before 2007 (.doc; save it as .docx)",
+    "Workbook": "an Excel file of before 2007 (.xls; save it as .xlsx)",
+    "Book": "an Excel file of before 1997 (.xls; save it as .xlsx)",
+    "PowerPoint Document": "a PowerPoint file of before 2007 (.ppt; save it as .pptx)",
+}
+_OLD_ENDINGS = (".doc", ".xls", ".ppt", ".dot", ".xlt", ".pps")
+_SEPARATED = (".csv", ".tsv", ".tab")
+_SEPARATED_TYPES = ("text/csv", "text/tab-separated-values")
 _MARKDOWN_ENDINGS = (".md", ".markdown", ".mdown", ".mkd")
 _HTML_ENDINGS = (".html", ".htm", ".xhtml")
 
@@ -66,13 +83,13 @@ def _zip_kind(source: Source) -> str:
                 if declared in _MIME:
                     return _MIME[declared]
                 raise unsupported(f"the format {declared.decode('ascii', 'replace')!r}")
+            if source.ending in _ZIP_ENDINGS:
+                return _ZIP_ENDINGS[source.ending]
             if "[Content_Types].xml" in names:
-                kind = {".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx"}.get(source.ending)
-                if kind is not None:
-                    return kind
+                raise unsupported("an Office file of another kind")
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise Refused("damaged", f"it is a damaged archive ({error})") from error
-    raise unsupported("a ZIP archive")
+    return "zip"
 
 
 def _is_mail(head: bytes) -> bool:
@@ -93,15 +110,15 @@ def _looks_binary(head: bytes) -> bool:
 
 
 def kind_of(source: Source) -> str:
-    """One of "pdf", "docx", "pptx", "xlsx", "odt", "epub", "html", "mail", "markdown", "jsonl", "gzip", "text"; Refused for the rest."""
+    """A format of `reading`, a stream of `compressed`, "zip" or "tar", or "locked_office"; Refused for the rest."""
     head = source.head()
     if b"%PDF-" in head[:1024]:
         return "pdf"
     for magic, kind in _MAGIC:
         if head.startswith(magic):
-            if kind == "ole":
-                raise _ole(source.read())
-            return _zip_kind(source) if kind == "zip" else kind
+            return _INSIDE[kind](source) if kind in _INSIDE else kind
+    if is_tar(head):
+        return "tar"
     for magic, what in _FOREIGN:
         if head.startswith(magic):
             raise unsupported(what)
@@ -114,14 +131,36 @@ def kind_of(source: Source) -> str:
     return _text_kind(source, head)
 
 
-def _ole(content: bytes) -> Refused:
-    if "EncryptedPackage".encode("utf-16-le") in content:
-        return Refused("encrypted", "it needs a password: it is an encrypted Office file; save it without one")
-    return unsupported("an Office file of before 2007 (.doc, .xls, .ppt)")
+def _ole_kind(source: Source) -> str:
+    """A compound file: what it is says the name of its main stream."""
+    from olefile import OleFileIO
+
+    try:
+        with OleFileIO(str(source.path)) as compound:
+            names = {str(path[0]) for path in compound.listdir(streams=True, storages=True)}
+    except (OSError, ValueError, IndexError, AttributeError) as error:
+        if source.ending in _OLD_ENDINGS:
+            raise unsupported("an Office file of before 2007 (.doc, .xls, .ppt)") from error
+        raise Refused("damaged", f"it is a damaged Office file ({error})"[:400]) from error
+    for name, kind in _COMPOUND.items():
+        if name in names:
+            return kind
+    for name, what in _OLD_OFFICE.items():
+        if name in names:
+            raise unsupported(what)
+    raise unsupported("a compound file of another program")
 
 
 def _text_kind(source: Source, head: bytes) -> str:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"From ") and _is_mail(start.partition(b"\n")[2]):
+        return "mbox"
+    if source.ending == ".ipynb":
+        return "notebook"
+    if source.ending in _SEPARATED or source.media_type in _SEPARATED_TYPES:
+        return "separated"
+    if language_of(source.name) is not None:
+        return "source_code"
     if _is_mail(start):
         return "mail"
     if source.ending in _MARKDOWN_ENDINGS or source.media_type == "text/markdown":
@@ -133,3 +172,6 @@ def _text_kind(source: Source, head: bytes) -> str:
     if source.ending in _HTML_ENDINGS or (source.media_type or "").startswith("text/html"):
         return "html"
     return "text"
+
+
+_INSIDE: dict[str, Callable[[Source], str]] = {"zip": _zip_kind, "ole": _ole_kind}  # told by what is in it

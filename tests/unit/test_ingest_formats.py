@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from actors.ingest.parsed import Parsed, Refused
 from actors.ingest.reading import read
 from actors.ingest.source import Source
 from tests.unit import ingest_files as files
+from tests.unit.ingest_compound import compound
 
 CAPS = Caps(64 << 20, 500, 2_000_000, 2 << 30, 30.0, 60.0)
 
@@ -152,25 +154,29 @@ def test_a_workbook_shows_dates_as_dates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "reason"),
+    ("content", "name", "reason", "code"),
     [
-        (b"", "a.txt", "empty"),
-        (b"  \n ", "a.txt", "empty"),
-        (b"\x89PNG\r\n\x1a\n....", "a.pdf", "PNG image is not supported yet; supported are PDF"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "a.doc", "before 2007"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "a.xlsx", "needs a password"),
-        (bytes(range(256)) * 40, "a.txt", "no kind known"),
-        (b"%PDF-1.4 and nothing else", "a.pdf", "damaged"),
-        (b"PK\x03\x04 nothing", "a.docx", "damaged archive"),
-        (files.archive({"x.txt": "y"}), "a.zip", "a ZIP archive is not supported"),
-        (files.archive({"word/document.xml": "<a><b></a>"}), "a.docx", "not well-formed"),
-        (gzip.compress(gzip.compress(b"x")), "a.gz", "gzip file within"),
-        (b"<html><body><script>x</script></body></html>", "a.html", "no text"),
+        (b"", "a.txt", "empty", "empty"),
+        (b"  \n ", "a.txt", "empty", "empty"),
+        (b"\x89PNG\r\n\x1a\n....", "a.pdf", "PNG image is not supported yet; supported are PDF", "unsupported"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "a.doc", "before 2007", "unsupported"),
+        (compound({"EncryptedPackage": bytes(600)}), "a.xlsx", "needs a password", "password_needed"),
+        (compound({"WordDocument": bytes(600)}), "a", "before 2007", "unsupported"),
+        (bytes(range(256)) * 40, "a.txt", "no kind known", "unsupported"),
+        (b"%PDF-1.4 and nothing else", "a.pdf", "damaged", "damaged"),
+        (b"PK\x03\x04 nothing", "a.docx", "damaged archive", "damaged"),
+        (files.archive({"x.png": b"\x89PNG\r\n\x1a\n...."}), "a.zip", "x.png: a PNG image is not", "unsupported"),
+        (files.archive({"word/document.xml": "<a><b></a>"}), "a.docx", "not well-formed", "damaged"),
+        (gzip.compress(gzip.compress(b"x")), "a.gz", "gzip file within", "unsupported"),
+        (b"<html><body><script>x</script></body></html>", "a.html", "no text", "empty"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_a_sentence(tmp_path: Path, content: bytes, name: str, reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
+def test_what_cannot_be_read_is_refused_with_a_sentence_and_a_code(
+    tmp_path: Path, content: bytes, name: str, reason: str, code: str
+) -> None:
+    with pytest.raises(Refused, match=reason) as refused:
         parse(tmp_path, content, name)
+    assert refused.value.code == code
 
 
 def test_content_decides_before_the_name(tmp_path: Path) -> None:
@@ -180,12 +186,17 @@ def test_content_decides_before_the_name(tmp_path: Path) -> None:
 
 def test_caps_on_pages_text_and_size_are_named(tmp_path: Path) -> None:
     small = Caps(2_000, 2, 50, 2 << 30, 30.0, 60.0)
-    with pytest.raises(Refused, match="3 pages; the limit is 2"):
-        parse(tmp_path, files.pdf("a", "b", "c"), "a.pdf", caps=small)
-    with pytest.raises(Refused, match="over the limit of 50 characters"):
-        parse(tmp_path, b"word " * 40, "a.txt", caps=small)
-    with pytest.raises(Refused, match="the limit is 2,000"):
-        parse(tmp_path, b"word " * 4000, "a.txt", caps=small)
+
+    def why(content: bytes, name: str, words: str) -> tuple[str, dict[str, Any]]:
+        with pytest.raises(Refused, match=words) as refused:
+            parse(tmp_path, content, name, caps=small)
+        return refused.value.code, refused.value.details
+
+    pages = why(files.pdf("a", "b", "c"), "a.pdf", "3 pages; the limit is 2")
+    assert pages == ("too_many_pages", {"count": 3, "limit": 2})
+    text = why(b"word " * 40, "a.txt", "over the limit of 50 characters")
+    assert text == ("too_much_text", {"limit_chars": 50})
+    assert why(b"word " * 4000, "a.txt", "the limit is 2,000") == ("too_large", {"limit_bytes": 2_000})
     with pytest.raises(Refused, match="unpacks to more"):
         parse(tmp_path, gzip.compress(b"word " * 4000), "a.gz", caps=small)
 
@@ -205,8 +216,9 @@ def test_a_locked_pdf_needs_its_password(tmp_path: Path) -> None:
     writer.encrypt("tika", algorithm="RC4-128")
     locked = BytesIO()
     writer.write(locked)
-    with pytest.raises(Refused, match="needs a password: retry"):
+    with pytest.raises(Refused, match="needs a password: retry") as needed:
         parse(tmp_path, locked.getvalue(), "a.pdf")
-    with pytest.raises(Refused, match="does not open it"):
+    with pytest.raises(Refused, match="does not open it") as wrong:
         parse(tmp_path, locked.getvalue(), "a.pdf", password="wrong")
+    assert (needed.value.code, wrong.value.code) == ("password_needed", "password_wrong")
     assert parse(tmp_path, locked.getvalue(), "a.pdf", password="tika").text == "Locked words."

@@ -32,7 +32,7 @@ def _add_body(builder: Builder, message: EmailMessage) -> None:
             return
 
 
-def _header(message: EmailMessage, name: str) -> str:
+def header(message: EmailMessage, name: str) -> str:
     """A header's text; a malformed one (the library raises) as it stands in the file."""
     try:
         return str(message.get(name) or "")
@@ -40,17 +40,26 @@ def _header(message: EmailMessage, name: str) -> str:
         return next((str(value) for key, value in message.raw_items() if key.lower() == name.lower()), "")
 
 
-def parse(source: Source) -> Parsed:
-    """A message."""
-    message = cast("EmailMessage", message_from_bytes(source.read(), policy=policy.default))
-    builder = source.builder()
-    subject = _header(message, "Subject")
-    heads = [f"{name}: {value}" for name in _SHOWN if (value := _header(message, name))]
+def message_of(content: bytes) -> EmailMessage:
+    """The library's message."""
+    return cast("EmailMessage", message_from_bytes(content, policy=policy.default))
+
+
+def add_message(builder: Builder, message: EmailMessage) -> None:
+    """Its heads, its text, and the names of what hangs on it."""
+    heads = [f"{name}: {value}" for name in _SHOWN if (value := header(message, name))]
     builder.add("\n".join(heads), kind="lines")
     _add_body(builder, message)
     names = [name for part in message.walk() if (name := part.get_filename())]
     if names:
         builder.add("\n".join(f"Attachment: {name}" for name in names), kind="lines")
+
+
+def parse(source: Source) -> Parsed:
+    """A message."""
+    message = message_of(source.read())
+    builder = source.builder()
+    add_message(builder, message)
     if builder.characters == 0:
         raise Refused("empty", "there is no text in the message")
-    return builder.build("message/rfc822", title=subject or None)
+    return builder.build("message/rfc822", title=header(message, "Subject") or None)

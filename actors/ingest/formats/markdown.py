@@ -71,16 +71,20 @@ def _fill(builder: Builder, tokens: list[Any]) -> str | None:
     return title
 
 
-def parse(source: Source) -> Parsed:
-    """A Markdown file."""
+def add_markdown(builder: Builder, text: str) -> str | None:
+    """Its words -> its first heading of level 1."""
     from markdown_it import MarkdownIt
 
+    return _fill(builder, MarkdownIt("commonmark").enable("table").parse(text))
+
+
+def parse(source: Source) -> Parsed:
+    """A Markdown file."""
     text = decode(source.read()).replace("\r\n", "\n").replace("\r", "\n")
     front = _FRONT_MATTER.match(text)
     named = _FRONT_TITLE.search(front.group(1) or "") if front else None
     builder = source.builder()
-    tokens = MarkdownIt("commonmark").enable("table").parse(text[front.end() :] if front else text)
-    title = _fill(builder, tokens)
+    title = add_markdown(builder, text[front.end() :] if front else text)
     if builder.characters == 0:
         raise Refused("empty", "it is empty")
     return builder.build("text/markdown", title=named.group(1) if named else title)

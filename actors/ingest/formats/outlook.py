@@ -1,0 +1,54 @@
+"""Outlook's messages (MSG), by oxmsg: who, when, what about, and the text; attachments by name."""
+
+from typing import Any
+
+from actors.ingest.formats.html import add_html
+from actors.ingest.formats.text import add_plain
+from actors.ingest.parsed import Builder, Parsed, Refused
+from actors.ingest.source import Source
+
+_PEOPLE_MAX = 200
+
+
+def _people(message: Any) -> str:
+    names = [f"{person.name} <{person.email_address}>" for person in message.recipients[:_PEOPLE_MAX]]
+    return ", ".join(names)
+
+
+def _html(message: Any) -> str:
+    try:
+        return message.html_body or ""
+    except (UnicodeDecodeError, LookupError):  # it names one encoding and is in another
+        return ""
+
+
+def _add_body(builder: Builder, message: Any) -> None:
+    """The plain text where there is some, else the page."""
+    plain = message.body or ""
+    if plain.strip():
+        add_plain(builder, plain)
+    else:
+        add_html(builder, _html(message))
+
+
+def parse(source: Source) -> Parsed:
+    """A message that was dragged out of Outlook."""
+    from oxmsg import Message
+
+    with source.path.open("rb") as file:
+        message = Message.load(file)
+    builder = source.builder()
+    sent = message.sent_date
+    heads = {
+        "From": message.sender,
+        "To": _people(message),
+        "Date": sent.isoformat(sep=" ", timespec="minutes") if sent else "",
+        "Subject": message.subject,
+    }
+    builder.add("\n".join(f"{name}: {value}" for name, value in heads.items() if value), kind="lines")
+    _add_body(builder, message)
+    attached = [name for each in message.attachments if (name := each.file_name)]
+    builder.add("\n".join(f"Attachment: {name}" for name in attached), kind="lines")
+    if builder.characters == 0:
+        raise Refused("empty", "there is no text in the message")
+    return builder.build("application/vnd.ms-outlook", title=message.subject or None)
