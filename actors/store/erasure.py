@@ -3,11 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, text, update
+from sqlalchemy import bindparam, case, delete, insert, select, text, update
 
 from actors.store.tables import chunks, document_projects, document_texts, documents, jobs, projects, vectors
 from actors.store.work import Work
 from perenne.messages.records import ReasonCode
+
+NOTHING_KEPT: dict[str, Any] = {"checkpoint": None, "details": None, "result": "{}", "password": None}  # of what a job held
+
+
+def reason_of_the_gone(told: str) -> Any:
+    """Of a job whose file is gone: why it ended says no more of what was in it than this."""
+    return case((jobs.c.reason.is_(None), None), else_=told)
+
 
 _CHUNK_IDS = select(chunks.c.id).where(chunks.c.document_id == bindparam("id_"))
 _COUNT = select(documents.c.chunks).where(documents.c.id == bindparam("id_"))
@@ -42,6 +50,11 @@ _CANCEL_JOBS = (
     )
 )
 _LEAVE_LINES = update(jobs).where(jobs.c.open_document_id == bindparam("id_")).values(open_document_id=None)
+_FORGET_FILE = (
+    update(jobs)
+    .where(jobs.c.document_id == bindparam("id_"))
+    .values(filename=None, reason=reason_of_the_gone("the document was deleted"), **NOTHING_KEPT)
+)
 _FORGET_CHECKPOINTS = (
     update(jobs).where(jobs.c.document_id == bindparam("id_"), jobs.c.checkpoint.is_not(None)).values(checkpoint=None)
 )
@@ -104,6 +117,7 @@ def erase_documents(work: Work, document_ids: Sequence[str]) -> None:
         for project_id in project_ids:
             unlink(work, document_id, project_id, 0)
         work.conn.execute(_DELETE_DOCUMENT, {"id_": document_id})
+        work.conn.execute(_FORGET_FILE, {"id_": document_id})
         seq = work.change("passages", document_id, "delete")
         work.searched(project_ids, seq)
         work.change("document", document_id, "delete")

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from actors.store.erasure import erase_documents
+from actors.store.erasure import NOTHING_KEPT, erase_documents, reason_of_the_gone
 from actors.store.prepared import Prepared
 from actors.store.rows import project_of
 from actors.store.tables import conversations, document_projects, jobs, keys, projects
@@ -44,7 +44,21 @@ _MOVE_JOBS = (
 _CANCEL_JOBS = (
     update(jobs)
     .where(jobs.c.project_id == bindparam("id_"), jobs.c.state.in_(("queued", "running")))
-    .values(state="cancelled", reason="the project was deleted", lease_token=None, lease_until=None, worker=None, password=None)
+    .values(
+        state="cancelled",
+        reason="the project was deleted",
+        code="deleted",
+        details=None,
+        lease_token=None,
+        lease_until=None,
+        worker=None,
+        password=None,
+    )
+)
+_FORGET_LINES = (
+    update(jobs)
+    .where(jobs.c.project_id == bindparam("id_"), jobs.c.kind == "jsonl")
+    .values(filename=None, reason=reason_of_the_gone("the project was deleted"), **NOTHING_KEPT)
 )
 
 
@@ -65,7 +79,7 @@ def _free_name(work: Work, user_id: str, name: str, own_id: str) -> str:
     wanted = required(name, "name", NAME_CHARS_MAX)
     holder = work.conn.execute(_BY_NAME, {"user_": user_id, "name_": wanted}).scalar()
     if holder is not None and holder != own_id:
-        raise Conflict(f"there is a project named {wanted!r} already")
+        raise Conflict("there is a project of this name already")
     return wanted
 
 
@@ -93,6 +107,7 @@ def delete_project(work: Work, command: DeleteProject) -> Deleted:
     for document_id in shared:  # their open jobs go on in another of their projects, leased anew
         work.conn.execute(_MOVE_JOBS, {"id_": project_id, "document_": document_id})
     work.conn.execute(_CANCEL_JOBS, {"id_": project_id})
+    work.conn.execute(_FORGET_LINES, {"id_": project_id})
     gone = set(shared)
     erase_documents(work, [m for m in members if m not in gone])
     work.conn.execute(_UNLINK_ALL, {"id_": project_id})
