@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 export PERENNE_MODELS_FOR_TESTS ?= $(CURDIR)/build/models
 export PYTHONPATH := $(CURDIR)
 N ?= 1
+# A package that could not be fetched is named by pip and npm above; this says what to look at.
+NOT_INSTALLED = { echo "the packages could not be installed: is the registry reached, and is there room in $(CURDIR)?" >&2; exit 3; }
 
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/vite.config.ts web/tsconfig.json -type f 2>/dev/null)
 CODE := perenne actors cluster serve tests benchmarks
@@ -77,23 +79,23 @@ $(VENV)/.made:
 
 $(VENV)/.server: $(VENV)/.made requirements.lock pyproject.toml
 	@echo "installing what requirements.lock pins"
-	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock || $(NOT_INSTALLED)
 	@$(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server requirements-dev.lock
 	@echo "installing what the tests need"
-	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock || $(NOT_INSTALLED)
 	@touch $@
 
 # Node: the machine's when it is new enough, else a package in the environment (.ci/node decides).
 $(VENV)/.node: $(VENV)/.made requirements-node.lock
-	@. .ci/node || $(PIP) install --require-hashes --no-deps -r requirements-node.lock
+	@. .ci/node || $(PIP) install --require-hashes --no-deps -r requirements-node.lock || $(NOT_INSTALLED)
 	@touch $@
 
 build/npm.stamp: $(VENV)/.node web/package-lock.json
 	@echo "installing what the page is built with"
-	@. .ci/node && cd web && npm ci --no-audit --no-fund --silent
+	@. .ci/node && cd web && npm ci --no-audit --no-fund --no-progress --loglevel=error || $(NOT_INSTALLED)
 	@mkdir -p build && touch $@
 
 build/web.stamp: build/npm.stamp $(WEB_SOURCES)

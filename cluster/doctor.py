@@ -40,6 +40,11 @@ def _fine(about: str, sentence: str) -> Finding:
     return Finding(about=about, level="fine", sentence=sentence)
 
 
+def _perenne() -> str:
+    """The command as it was typed: after `make run` it is not on the PATH."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "perenne" else "perenne"
+
+
 def python(settings: Settings, running: bool) -> Iterator[Finding]:
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         yield Finding(
@@ -60,7 +65,7 @@ def port(settings: Settings, running: bool) -> Iterator[Finding]:
             about="port",
             level="stops",
             sentence=f"Port {settings.port} on {settings.host} is taken by {_holder(settings.port)}.",
-            remedy=f"End that program, or use another port: PERENNE_PORT={settings.port + 1} perenne up",
+            remedy=f"End that program, or use another port: PERENNE_PORT={settings.port + 1} {_perenne()} up",
         )
     else:
         yield _fine("port", f"port {settings.port} on {settings.host} is free")
@@ -90,9 +95,9 @@ def _holder(number: int) -> str:
 
 def existing(path: Path) -> Path:
     """The nearest folder above that is there."""
-    while not path.exists():
+    while not os.path.exists(path):  # Path.exists raises where a folder above is closed to us
         path = path.parent
-    return path.resolve()
+    return Path(os.path.realpath(path))
 
 
 def file_system(settings: Settings, running: bool) -> Iterator[Finding]:
@@ -104,7 +109,7 @@ def file_system(settings: Settings, running: bool) -> Iterator[Finding]:
             about="file_system",
             level="stops",
             sentence=f"{settings.home} is on a network file system ({kind} at {mount}), where SQLite's locks don't hold.",
-            remedy="Put the home on a local disk: PERENNE_HOME=/path/on/a/local/disk perenne up",
+            remedy=f"Put the home on a local disk: PERENNE_HOME=/path/on/a/local/disk {_perenne()} up",
         )
     else:
         yield _fine("file_system", f"the home is on {kind} at {mount}" if kind else "what the home is on can't be told")
@@ -118,14 +123,14 @@ def memory(settings: Settings, running: bool) -> Iterator[Finding]:
             about="memory",
             level="stops",
             sentence=f"This PC has {size}; {MEMORY_NEEDED_BYTES >> 30} GB are needed.",
-            remedy="For a look with the smallest models: PERENNE_PROFILE=tiny perenne up",
+            remedy=f"For a look with the smallest models: PERENNE_PROFILE=tiny {_perenne()} up",
         )
     elif total < MEMORY_ADVISED_BYTES:
         yield Finding(
             about="memory",
             level="warns",
             sentence=f"This PC has {size}; 8 GB hold the default models in comfort.",
-            remedy="For the smallest models: PERENNE_PROFILE=tiny perenne up",
+            remedy=f"For the smallest models: PERENNE_PROFILE=tiny {_perenne()} up",
         )
     else:
         yield _fine("memory", size)
@@ -158,16 +163,17 @@ def disk(settings: Settings, running: bool) -> Iterator[Finding]:
                 about=about,
                 level="warns",
                 sentence=f"There are {size}; the default models want 6 GB once.",
-                remedy="Free some space, or name a larger disk for them: PERENNE_MODELS=/path/on/it perenne up",
+                remedy=f"Free some space, or name a larger disk for them: PERENNE_MODELS=/path/on/it {_perenne()} up",
             )
         else:
             yield _fine(about, size)
-    if not os.access(existing(settings.path()), os.W_OK):
+    nearest = existing(settings.path())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         yield Finding(
             about="home",
             level="stops",
-            sentence=f"{settings.home} can't be written by you.",
-            remedy="Name a home of your own: PERENNE_HOME=~/perenne perenne up",
+            sentence=f"{settings.home} can't be written by you." if nearest.is_dir() else f"{nearest} is a file, not a folder.",
+            remedy=f"Name a home of your own: PERENNE_HOME=~/perenne-home {_perenne()} up",
         )
 
 
@@ -236,7 +242,7 @@ def weights(settings: Settings, running: bool) -> Iterator[Finding]:
                 about="weights",
                 level="warns",
                 sentence=f"The {role} model {model.model} is not in {folder} yet; `perenne up` downloads it behind the page.",
-                remedy="To have it before: perenne models pull",
+                remedy=f"To have it before: {_perenne()} models pull",
             )
 
 

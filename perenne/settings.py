@@ -128,6 +128,13 @@ def home_of(env: Mapping[str, str]) -> Path:
     return Path(env.get("PERENNE_HOME") or Path.home() / ".perenne").expanduser().absolute()
 
 
+def _own_is_there(home: Path) -> bool:
+    try:
+        return (home / "config.yaml").is_file()
+    except PermissionError as error:
+        raise ConfigurationError(f"{home} is closed to you: name a home of your own with PERENNE_HOME") from error
+
+
 def load_settings(env: Mapping[str, str] = os.environ, configs: Path = CONFIGS) -> Settings:
     """Settings for this process. Raises ConfigurationError with every wrong field, what was expected and what came."""
     home = home_of(env)
@@ -139,9 +146,8 @@ def load_settings(env: Mapping[str, str] = os.environ, configs: Path = CONFIGS) 
             known = sorted(p.stem for p in configs.glob("*.yaml") if "profile:" in p.read_text(encoding="utf-8"))
             raise ConfigurationError(f"PERENNE_PROFILE={profile!r}: there is no such profile; there are {', '.join(known)}")
         values = _merge(values, _read(variant))
-    own = home / "config.yaml"
-    if own.is_file():
-        values = _merge(values, _read(own))
+    if _own_is_there(home):
+        values = _merge(values, _read(home / "config.yaml"))
     values |= {"home": str(home), "profile": profile}
     values["models_dir"] = env.get("PERENNE_MODELS") or values.get("models_dir") or str(home / "models")
     for name, field in (("PERENNE_PORT", "port"), ("PERENNE_PORT_BASE", "port_base")):

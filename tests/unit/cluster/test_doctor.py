@@ -116,3 +116,21 @@ def test_each_problem_is_one_sentence_and_says_what_to_type(settings: Settings, 
         assert finding.sentence.endswith("."), finding
         assert ". " not in finding.sentence, finding
         assert "\n" not in finding.sentence + finding.remedy
+
+
+def test_a_home_that_is_a_file_stops_it(tmp_path: Path) -> None:
+    """It ended in a traceback: NotADirectoryError from the log's folder."""
+    (tmp_path / "note.txt").write_text("a file")
+    finding = next(
+        f for f in doctor.disk(load_settings({"PERENNE_HOME": str(tmp_path / "note.txt")}), False) if f.about == "home"
+    )
+    assert (finding.level, finding.sentence) == ("stops", f"{tmp_path / 'note.txt'} is a file, not a folder.")
+
+
+def test_what_to_type_is_the_command_as_it_was_typed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `make run` the command is .venv/bin/perenne; `perenne up` was answered with "command not found"."""
+    monkeypatch.setattr(doctor, "is_free", lambda *_: False)
+    monkeypatch.setattr("sys.argv", [".venv/bin/perenne", "up"])
+    assert one(doctor.port(settings, running=False)).remedy.endswith("PERENNE_PORT=8001 .venv/bin/perenne up")
+    monkeypatch.setattr("sys.argv", ["/app/cluster/commands.py", "up"])
+    assert one(doctor.port(settings, running=False)).remedy.endswith("PERENNE_PORT=8001 perenne up")

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from perenne.errors import ConfigurationError
-from perenne.settings import load_settings
+from perenne.settings import _own_is_there, load_settings
 
 
 def env(home: Path, **more: str) -> dict[str, str]:
@@ -63,3 +64,18 @@ def test_settings_that_cannot_be_read_are_a_sentence(tmp_path: Path) -> None:
         load_settings(env(tmp_path))
     with pytest.raises(ConfigurationError, match=r"default\.yaml, which can't be read"):
         load_settings(env(tmp_path), configs=tmp_path / "none")
+
+
+def test_a_home_that_is_closed_to_us_is_a_sentence(tmp_path: Path) -> None:
+    """It was a traceback: PermissionError from looking for config.yaml."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o000)
+    root = os.geteuid() == 0
+    if root:  # to whom nothing is closed
+        os.seteuid(65534)
+    try:
+        with pytest.raises(ConfigurationError, match="closed to you"):
+            _own_is_there(closed / "home")
+    finally:
+        if root:
+            os.seteuid(0)

@@ -98,7 +98,8 @@ async def test_a_puller_killed_in_the_middle_is_gone_on_from(tmp_path, server, e
     weights = Weights(entry, tmp_path / "models")
     command = [sys.executable, "-c", CHILD, str(listing), str(tmp_path / "models"), server.url]
     child = subprocess.Popen(command, cwd=ROOT)  # noqa: ASYNC220 - it is to be killed
-    await eventually(lambda: list(weights.partial.glob("*.part")) and server.sent > 500_000, 20)
+    # what the server sent may lie unread at a child that a busy machine leaves waiting
+    await eventually(lambda: any(part.stat().st_size for part in weights.partial.glob("*.part")), 20)
     child.send_signal(signal.SIGKILL)
     child.wait(5)
     assert not weights.paths[0].exists()
