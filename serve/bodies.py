@@ -15,12 +15,13 @@ FIELDS_MAX = 64  # of one object: a refusal names each unknown field, and must n
 
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX, pattern=r"\S")]
 IdOrName = Annotated[str, Field(min_length=1, max_length=300)]
+Said = Annotated[str, Field(max_length=names.MESSAGE_CHARS_MAX)]
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 def example(**fields: Any) -> ConfigDict:
-    """Unknown fields are refused, and the OpenAPI document shows this one."""
-    return ConfigDict(extra="forbid", json_schema_extra={"examples": [fields]})
+    """Unknown fields and other types (a text for a number) are refused, and the OpenAPI document shows this one."""
+    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [fields]})
 
 
 class Body(BaseModel):
@@ -73,7 +74,7 @@ class OptionsBody(Body):
     seed: int | None = Field(default=None, ge=0, lt=1 << 32)
     stop: list[Stop] = Field(default=[], max_length=_STOPS_MAX, fail_fast=True)
     k: int | None = Field(default=None, ge=1, le=names.SEARCH_K_MAX)
-    history: list[tuple[Role, Annotated[str, Field(max_length=names.MESSAGE_CHARS_MAX)]]] | None = Field(
+    history: list[Annotated[tuple[Role, Said], Field(strict=False)]] | None = Field(
         default=None, max_length=1000, fail_fast=True
     )
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from serve.openai_views import OpenAIErrorEnvelope
 from serve.views import ErrorEnvelope
 
 if TYPE_CHECKING:
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
 VERSION = "0.1.0"
 _FILE = {"type": "string", "format": "binary"}
 _TEXT = {"type": "string"}
+_EVENT = {"type": "object", "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT}, "required": ["data"]}
 _ERRORS: dict[int | str, str] = {
+    400: "The request cannot be done as it stands.",
     401: "No key, or none that is valid.",
     403: "The key's scope does not reach this.",
     404: "There is no such thing, or it is not yours.",
+    409: "It conflicts with what is there.",
     413: "The body is too large.",
     422: "The request is not as expected.",
     429: "Too many requests for this key; see Retry-After.",
@@ -33,7 +37,7 @@ _IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "maxLength": 200},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
     "description": "The same request again under the same key is done once and answered as the first time.",
     "example": "b1946ac9-2d0a-4f7b-9d5e-1f2c3a4b5d6e",
 }
@@ -50,13 +54,23 @@ def operation(line: "Line") -> dict[str, Any]:
     """What the document says of one route beyond its signature."""
     extra: dict[str, Any] = {}
     responses: dict[int | str, dict[str, Any]] = {}
+    openai = line.path.startswith("/v1/")
     if line.access != "open":
-        responses = {status: {"model": ErrorEnvelope, "description": words} for status, words in _ERRORS.items()}
+        model = OpenAIErrorEnvelope if openai else ErrorEnvelope
+        not_here = {409} if line.method == "GET" else set[int]()
+        if openai:
+            not_here.add(422)  # OpenAI's clients are told 400
+        responses = {s: {"model": model, "description": words} for s, words in _ERRORS.items() if s not in not_here}
         extra["security"] = [{"key": []}]
         if line.method != "GET" and line.path.startswith("/api/"):
             extra["parameters"] = [_IDEMPOTENCY]
     if line.kind != "application/json":
-        responses[200] = {"content": {line.kind: {"schema": _TEXT}}, "description": line.route.__doc__}
+        schema = _EVENT if line.kind == "text/event-stream" else _TEXT
+        responses[200] = {"content": {line.kind: {"schema": schema}}, "description": line.route.__doc__}
+    if line.streams:
+        responses[200] = {"content": {"text/event-stream": {"schema": _EVENT}}}
+    for status, words in line.also:
+        responses[status] = {"model": line.answer, "description": words}
     if line.body is not None:
         fields = (
             {"file": _FILE} if line.body == "file" else {"title": _TEXT, "external_id": _TEXT, "password": _TEXT, "file": _FILE}
@@ -81,6 +95,10 @@ def whole(app: FastAPI) -> dict[str, Any]:
             description="Your documents, asked. Every route but the probes needs a key: `Authorization: Bearer KEY`.",
             routes=app.routes,
         )
+        for path, methods in schema["paths"].items():
+            if path.startswith("/v1/"):
+                for told in methods.values():
+                    told["responses"].pop("422", None)  # FastAPI's own; see `serve.errors`
         schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         app.openapi_schema = schema
     return app.openapi_schema

@@ -17,7 +17,7 @@ Text = Annotated[str, Field(max_length=names.MESSAGE_CHARS_MAX)]
 
 
 class Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class TextPart(Lenient):
@@ -43,6 +43,7 @@ class StreamOptions(Lenient):
 class ChatBody(Lenient):
     model_config = ConfigDict(
         extra="ignore",
+        strict=True,
         json_schema_extra={
             "examples": [
                 {
@@ -95,6 +96,7 @@ class ChatBody(Lenient):
 class EmbeddingBody(Lenient):
     model_config = ConfigDict(
         extra="ignore",
+        strict=True,
         json_schema_extra={"examples": [{"model": "use-multilingual-q8", "input": ["a passage", "un pasaje"]}]},
     )
     model: str = Field(max_length=300)

@@ -4,6 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Match
+
 from perenne.errors import NotFound
 from perenne.messages.commands import Deleted, MessagePosted
 from perenne.messages.health import TreeStatus
@@ -41,15 +45,21 @@ class Line:
     body: str | None = None  # "file": multipart with one
     shown: bool = True
     kind: str = "application/json"
+    also: tuple[tuple[int, str], ...] = ()  # other statuses with the same body
+    streams: bool = False  # the same as events, when the body asks for a stream
 
 
-async def nothing_here(rest: str = "") -> None:
-    """What no route has, for a caller with a key."""
+async def nothing_here(request: Request, rest: str = "") -> None:
+    """What no route has, for a caller with a key: 405 where the path has other methods, else 404."""
+    near = (route for route in request.app.routes if route.matches(request.scope)[0] is Match.PARTIAL)
+    if allowed := {method for route in near for method in route.methods}:
+        raise HTTPException(405, f"the methods here are {', '.join(sorted(allowed))}", {"Allow": ", ".join(sorted(allowed))})
     raise NotFound("route", rest)
 
 
 _P, _D, _C = "/api/projects/{project}", "/api/documents/{document_id}", "/api/conversations/{conversation_id}"
 _EVENTS = "text/event-stream"
+_THERE = ((200, "It is there already: the first document."),)
 
 TABLE: tuple[Line, ...] = (
     Line("GET", "/livez", "open", house.livez),
@@ -62,13 +72,13 @@ TABLE: tuple[Line, ...] = (
     Line("PATCH", _P, "write", projects.rename_project, Project),
     Line("DELETE", _P, "write", projects.delete_project, Deleted),
     Line("GET", f"{_P}/documents", "read", documents.list_project_documents, Page[Document]),
-    Line("POST", f"{_P}/documents", "write", uploads.add_document, DocumentAddedView, 202, body="document"),
+    Line("POST", f"{_P}/documents", "write", uploads.add_document, DocumentAddedView, 202, body="document", also=_THERE),
     Line("POST", f"{_P}/jsonl", "write", uploads.add_json_lines, JobView, 202, body="file"),
     Line("GET", "/api/documents", "read", documents.list_documents, Page[Document]),
     Line("GET", _D, "read", documents.get_document, Document),
     Line("DELETE", _D, "write", documents.delete_document, Deleted),
     Line("GET", f"{_D}/text", "read", documents.get_document_text, DocumentText),
-    Line("GET", f"{_D}/file", "read", documents.get_document_file, kind="application/octet-stream"),
+    Line("GET", f"{_D}/file", "read", documents.get_document_file, kind="*/*"),
     Line("POST", f"{_D}/projects", "write", documents.link_document, Document),
     Line("DELETE", f"{_D}/projects/{{project}}", "write", documents.unlink_document, Document),
     Line("POST", "/api/search", "read", searching.search, SearchResponse),
@@ -97,7 +107,7 @@ TABLE: tuple[Line, ...] = (
     Line("POST", "/api/models/language/warm", "read", house.warm_language, status=202),
     Line("GET", "/v1/models", "read", openai_models.list_models),
     Line("GET", "/v1/models/{model:path}", "read", openai_models.get_model),
-    Line("POST", "/v1/chat/completions", "read", openai_chat.chat_completions),
+    Line("POST", "/v1/chat/completions", "read", openai_chat.chat_completions, streams=True),
     Line("POST", "/v1/embeddings", "read", openai_models.embeddings),
 )
 

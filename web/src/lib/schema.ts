@@ -918,7 +918,8 @@ export interface components {
         };
         /**
          * Document
-         * @description `refused`: the file itself can't be read (password, over a cap, damaged); `failed`: we could not; both say why in `reason`.
+         * @description `refused`: the file itself can't be read (password, over a cap, damaged); `failed`: we could not; both say why: `reason` in a
+         *     sentence, `code` and `details` for programs.
          */
         Document: {
             /** Blob Hash */
@@ -933,8 +934,14 @@ export interface components {
              * @default 0
              */
             chunks: number;
+            /** Code */
+            code?: ("password_needed" | "password_wrong" | "encrypted" | "unsupported" | "damaged" | "nested_too_deeply" | "archive_bomb" | "empty" | "only_pictures" | "no_documents" | "too_large" | "too_much_text" | "too_many_pages" | "too_slow" | "too_much_memory" | "file_missing" | "replaced" | "deleted" | "cancelled" | "waiting" | "internal") | null;
             /** Created At */
             created_at: number;
+            /** Details */
+            details?: {
+                [key: string]: string | number;
+            };
             /** External Id */
             external_id?: string | null;
             /** Filename */
@@ -1074,6 +1081,11 @@ export interface components {
              */
             languages: string[];
         };
+        /** HTTPValidationError */
+        HTTPValidationError: {
+            /** Detail */
+            detail?: components["schemas"]["ValidationError"][];
+        };
         /**
          * Hit
          * @description One passage. `score` is calibrated to 0..1: an estimate that the passage bears on the query.
@@ -1107,7 +1119,8 @@ export interface components {
         };
         /**
          * JobView
-         * @description Durable work: `done` of `total` counts what `unit` says; `reason` why it was refused, failed or put back.
+         * @description Durable work: `done` of `total` counts what `unit` says; `reason` why it was refused, failed or put back, and `code` with
+         *     `details` the same for programs.
          */
         JobView: {
             /**
@@ -1115,8 +1128,14 @@ export interface components {
              * @default 0
              */
             attempts: number;
+            /** Code */
+            code?: ("password_needed" | "password_wrong" | "encrypted" | "unsupported" | "damaged" | "nested_too_deeply" | "archive_bomb" | "empty" | "only_pictures" | "no_documents" | "too_large" | "too_much_text" | "too_many_pages" | "too_slow" | "too_much_memory" | "file_missing" | "replaced" | "deleted" | "cancelled" | "waiting" | "internal") | null;
             /** Created At */
             created_at: number;
+            /** Details */
+            details?: {
+                [key: string]: string | number;
+            };
             /** Document Id */
             document_id?: string | null;
             /**
@@ -1334,6 +1353,24 @@ export interface components {
             space?: string | null;
             /** Tokens Per S */
             tokens_per_s?: number | null;
+        };
+        /**
+         * OpenAIErrorBody
+         * @description An error as OpenAI's clients read it.
+         */
+        OpenAIErrorBody: {
+            /** Code */
+            code?: string | null;
+            /** Message */
+            message: string;
+            /** Param */
+            param?: string | null;
+            /** Type */
+            type: string;
+        };
+        /** OpenAIErrorEnvelope */
+        OpenAIErrorEnvelope: {
+            error: components["schemas"]["OpenAIErrorBody"];
         };
         /**
          * OptionsBody
@@ -1677,6 +1714,19 @@ export interface components {
              */
             prompt_tokens: number;
         };
+        /** ValidationError */
+        ValidationError: {
+            /** Context */
+            ctx?: Record<string, never>;
+            /** Input */
+            input?: unknown;
+            /** Location */
+            loc: (string | number)[];
+            /** Message */
+            msg: string;
+            /** Error Type */
+            type: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -1709,6 +1759,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Conversation_"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -1804,6 +1863,15 @@ export interface operations {
                     "application/json": components["schemas"]["Conversation"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -1824,6 +1892,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1887,6 +1964,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Conversation"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -1980,6 +2066,15 @@ export interface operations {
                     "application/json": components["schemas"]["Deleted"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -2000,6 +2095,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2075,6 +2179,15 @@ export interface operations {
                     "application/json": components["schemas"]["Conversation"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -2095,6 +2208,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2163,6 +2285,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Message_"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -2260,6 +2391,15 @@ export interface operations {
                     "application/json": components["schemas"]["MessagePosted"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -2280,6 +2420,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2349,6 +2498,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Document_"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -2434,6 +2592,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -2527,6 +2694,15 @@ export interface operations {
                     "application/json": components["schemas"]["Deleted"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -2547,6 +2723,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2609,8 +2794,17 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "*/*": string;
                     "application/json": unknown;
-                    "application/octet-stream": string;
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -2708,6 +2902,15 @@ export interface operations {
                     "application/json": components["schemas"]["Document"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -2728,6 +2931,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2800,6 +3012,15 @@ export interface operations {
                     "application/json": components["schemas"]["Document"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -2820,6 +3041,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2886,6 +3116,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DocumentText"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -2979,6 +3218,15 @@ export interface operations {
                     "application/json": components["schemas"]["Page_JobView_"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -3062,6 +3310,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobView"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -3155,6 +3412,15 @@ export interface operations {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -3175,6 +3441,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3250,6 +3525,15 @@ export interface operations {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -3270,6 +3554,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3331,6 +3624,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Key"][];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -3426,6 +3728,15 @@ export interface operations {
                     "application/json": components["schemas"]["KeyMade"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -3446,6 +3757,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3517,6 +3837,15 @@ export interface operations {
                     "application/json": components["schemas"]["Key"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -3537,6 +3866,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3598,6 +3936,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -3695,6 +4042,15 @@ export interface operations {
                     "application/json": components["schemas"]["MessagePosted"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -3715,6 +4071,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3776,6 +4141,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModelState"][];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -3867,6 +4241,15 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -3887,6 +4270,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3953,6 +4345,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Project_"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -4048,6 +4449,15 @@ export interface operations {
                     "application/json": components["schemas"]["Project"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -4068,6 +4478,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4131,6 +4550,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -4224,6 +4652,15 @@ export interface operations {
                     "application/json": components["schemas"]["Deleted"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -4244,6 +4681,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4319,6 +4765,15 @@ export interface operations {
                     "application/json": components["schemas"]["Project"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -4339,6 +4794,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4408,6 +4872,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Document_"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -4502,6 +4975,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description It is there already: the first document. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DocumentAddedView"];
+                };
+            };
             /** @description Successful Response */
             202: {
                 headers: {
@@ -4509,6 +4991,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DocumentAddedView"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -4531,6 +5022,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4609,6 +5109,15 @@ export interface operations {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -4629,6 +5138,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4692,6 +5210,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -4786,7 +5313,20 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
-                    "text/event-stream": string;
+                    "text/event-stream": {
+                        data: string;
+                        event?: string;
+                        id?: string;
+                    };
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -4880,6 +5420,15 @@ export interface operations {
                     "application/json": components["schemas"]["Run"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -4900,6 +5449,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4973,6 +5531,15 @@ export interface operations {
                     "application/json": components["schemas"]["SearchResponse"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -4993,6 +5560,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5054,6 +5630,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TreeStatus"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -5145,6 +5730,15 @@ export interface operations {
                     "application/json": components["schemas"]["Ticket"];
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
@@ -5165,6 +5759,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5270,6 +5873,20 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                    "text/event-stream": {
+                        data: string;
+                        event?: string;
+                        id?: string;
+                    };
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description No key, or none that is valid. */
@@ -5278,7 +5895,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description The key's scope does not reach this. */
@@ -5287,7 +5904,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description There is no such thing, or it is not yours. */
@@ -5296,7 +5913,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description The body is too large. */
@@ -5305,16 +5931,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-            /** @description The request is not as expected. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description Too many requests for this key; see Retry-After. */
@@ -5323,7 +5940,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
@@ -5332,7 +5949,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
         };
@@ -5359,13 +5976,22 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description The key's scope does not reach this. */
@@ -5374,7 +6000,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description There is no such thing, or it is not yours. */
@@ -5383,7 +6009,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description The body is too large. */
@@ -5392,16 +6027,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-            /** @description The request is not as expected. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description Too many requests for this key; see Retry-After. */
@@ -5410,7 +6036,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
@@ -5419,7 +6045,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
         };
@@ -5442,13 +6068,22 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description The key's scope does not reach this. */
@@ -5457,7 +6092,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description There is no such thing, or it is not yours. */
@@ -5466,7 +6101,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description The body is too large. */
@@ -5475,16 +6110,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-            /** @description The request is not as expected. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description Too many requests for this key; see Retry-After. */
@@ -5493,7 +6119,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
@@ -5502,7 +6128,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
         };
@@ -5527,13 +6153,22 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description No key, or none that is valid. */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description The key's scope does not reach this. */
@@ -5542,7 +6177,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description There is no such thing, or it is not yours. */
@@ -5551,7 +6186,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description The body is too large. */
@@ -5560,16 +6195,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-            /** @description The request is not as expected. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description Too many requests for this key; see Retry-After. */
@@ -5578,7 +6204,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
@@ -5587,7 +6213,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
         };
