@@ -38,6 +38,7 @@ from perenne.store import Store
 
 OWNER = "owner"  # the first user's id
 _ABORT_S = 2.0  # dropping an upload that failed
+_PASSWORD_S = 10.0
 _BLOB_DEADLINE_S = 60.0  # one piece of an upload, through a restart of its owner
 
 
@@ -115,6 +116,10 @@ class ActorPerenne(Perenne):
                     await self._directory.call(self._blobs, "abort", timeout_s=_ABORT_S, upload_id=upload_id)
                 raise
 
+    async def _keep_password(self, job_id: str, password: str) -> None:
+        """It stays in the memory of the ingest host, until the job ends or the host restarts."""
+        await self._directory.call(names.INGEST_HOST, "keep_password", timeout_s=_PASSWORD_S, job_id=job_id, password=password)
+
     async def add(
         self,
         path: Path,
@@ -127,18 +132,20 @@ class ActorPerenne(Perenne):
     ) -> DocumentAdded:
         found = await self.project(project)
         blob_hash, size = await self._upload(path, on_progress)
+        job_id = new_id("job")
+        if password:
+            await self._keep_password(job_id, password)
         return await self._store.write(
             commands.AddDocument(
                 **self._ids(),
                 document_id=new_id("doc"),
-                job_id=new_id("job"),
+                job_id=job_id,
                 project_id=found.id,
                 title=title or path.name,
                 blob_hash=blob_hash,
                 size_bytes=size,
                 filename=path.name,
                 external_id=external_id,
-                password=password,
             )
         )
 
@@ -182,7 +189,9 @@ class ActorPerenne(Perenne):
         return await self._store.write(commands.CancelJob(**self._ids(), job_id=job_id))
 
     async def retry_job(self, job_id: str, *, password: str | None = None) -> Job:
-        return await self._store.write(commands.RetryJob(**self._ids(), job_id=job_id, password=password))
+        if password:
+            await self._keep_password((await self.job(job_id)).id, password)
+        return await self._store.write(commands.RetryJob(**self._ids(), job_id=job_id))
 
     # Search and answers
 

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 STATUS_KEPT_S = 0.5  # how long the Supervisor's word is repeated to open probes
 _STATUS_WITHIN_S = 1.0
 _NUDGE_WITHIN_S = 2.0
+_PASSWORD_WITHIN_S = 5.0
 
 
 class Edge:
@@ -69,6 +70,13 @@ class Edge:
     def wake_ingest(self) -> None:
         """Tell the ingest host of a new job; it would find the row by itself, later."""
         self.errand(self.directory.call(names.INGEST_HOST, "wake", timeout_s=_NUDGE_WITHIN_S))
+
+    async def keep_password(self, job_id: str, password: str) -> None:
+        """Give the ingest host a file's password before its job is there: in no command, no row and no log. Unavailable when
+        the host is away: the caller sends again."""
+        await self.directory.call(
+            names.INGEST_HOST, "keep_password", timeout_s=_PASSWORD_WITHIN_S, job_id=job_id, password=password
+        )
 
     async def status(self) -> TreeStatus:
         """The Supervisor's word; not ready, and why, when there is none."""

@@ -38,7 +38,9 @@ async def retry_job(ask: Writing, job_id: str, body: RetryBody | None = None) ->
     """Queue a refused, failed or cancelled job again, with a password if the file needs one."""
     if ask.caller.key.project_id is not None:
         await ask.caller.job(ask.store, job_id)
-    password = None if body is None else body.password
-    job = await ask.store.write(RetryJob(command_id=ask.command_id, user_id=ask.user_id, job_id=job_id, password=password))
+    if body is not None and body.password:
+        await ask.caller.job(ask.store, job_id)
+        await ask.edge.keep_password(job_id, body.password)
+    job = await ask.store.write(RetryJob(command_id=ask.command_id, user_id=ask.user_id, job_id=job_id))
     ask.edge.wake_ingest()
     return json_answer(job_view(job))

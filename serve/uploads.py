@@ -156,11 +156,14 @@ async def add_document(ask: Writing, project: str, request: Request) -> Response
     """Send a file. Once answered, file and job are on disk; indexing goes on behind (see its job)."""
     found = await ask.caller.project(ask.store, project)
     file = await receive_file(request, ask)
+    job_id = ask.id("job")
+    if file.fields.get("password"):
+        await ask.edge.keep_password(job_id, file.fields["password"])
     command = AddDocument(
         command_id=ask.command_id,
         user_id=ask.user_id,
         document_id=ask.id("doc"),
-        job_id=ask.id("job"),
+        job_id=job_id,
         project_id=found.id,
         title=file.fields.get("title") or file.filename,
         blob_hash=file.blob_hash,
@@ -168,7 +171,6 @@ async def add_document(ask: Writing, project: str, request: Request) -> Response
         filename=file.filename,
         media_type=_media_type(file.content_type),
         external_id=file.fields.get("external_id") or None,
-        password=file.fields.get("password") or None,
     )
     added = await ask.store.write(command)
     ask.edge.wake_ingest()

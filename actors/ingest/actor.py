@@ -8,6 +8,7 @@ import time
 import ray
 
 from actors.ingest.host import Host
+from actors.ingest.passwords import Passwords
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
@@ -28,6 +29,7 @@ class IngestHost:
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
         self._name, self._settings, self._directory = name, settings, directory
+        self._passwords = Passwords()
         self._host: Host | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._life = Lifecycle(name, settings, directory, self._recover)
@@ -44,7 +46,7 @@ class IngestHost:
     def _run(self, started: threading.Event) -> None:
         async def work() -> None:
             self._loop = asyncio.get_running_loop()
-            self._host = Host(self._name, self._settings, self._directory)
+            self._host = Host(self._name, self._settings, self._directory, self._passwords)
             started.set()
             await self._host.run()
 
@@ -65,6 +67,12 @@ class IngestHost:
         if loop is None or host is None:
             raise Unavailable(self._name, 1.0, "its loop is starting")
         loop.call_soon_threadsafe(host.wake)
+
+    @ray.method(concurrency_group="work")
+    async def keep_password(self, job_id: str, password: str) -> None:
+        """The password of a job's file, sent before the job is: kept in memory until the job ends, forgotten by a restart."""
+        await self._life.ready()
+        self._passwords.keep(job_id, password)
 
     @ray.method(concurrency_group="health")
     async def health(self) -> Health:

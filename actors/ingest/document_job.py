@@ -9,10 +9,13 @@ from typing import Any
 import orjson
 
 from actors.ingest import pipeline
+from actors.ingest.blob_files import BlobFiles
 from actors.ingest.holding import Holding
+from actors.ingest.members import MemberAdder
 from actors.ingest.parsed import Refused
-from actors.ingest.parser_pool import ParsedFile, ParserPool, load_result
+from actors.ingest.parser_pool import ParsedFile, ParserPool, drop_result, load_result, members_folder
 from actors.ingest.parts import document_parts, fingerprint
+from actors.ingest.passwords import Passwords
 from actors.ingest.pipeline import Embedder, Part
 from actors.ingest.pulse import Pulse
 from perenne.errors import LeaseLost, NotFound
@@ -20,7 +23,7 @@ from perenne.messages.commands import IndexedDocument, NewChunk
 from perenne.messages.records import Document
 from perenne.store import Store
 
-PARSER_VERSION = 1  # raised when the same file would be read or cut otherwise: kept results of before are not used
+PARSER_VERSION = 2  # raised when the same file would be read or cut otherwise: kept results of before are not used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ class Workshop:
     store: Store
     pool: ParserPool
     embedder: Embedder
+    blobs: BlobFiles
+    passwords: Passwords
     pulse: Pulse
     parsing: asyncio.Semaphore
     work: Path
@@ -67,7 +72,7 @@ async def _parsed(shop: Workshop, holding: Holding, path: Path) -> ParsedFile:
         try:
             return await asyncio.to_thread(load_result, kept)
         except (OSError, ValueError, KeyError, TypeError):
-            kept.unlink(missing_ok=True)
+            await asyncio.to_thread(drop_result, kept)
     async with shop.parsing:
         with shop.pulse.step(shop.step_s):
             return await shop.pool.parse(
@@ -75,7 +80,7 @@ async def _parsed(shop: Workshop, holding: Holding, path: Path) -> ParsedFile:
                 name=job.filename or "",
                 output=kept,
                 media_type=job.media_type,
-                password=job.password,
+                password=shop.passwords.of(job.id),
                 on_progress=lambda done, total: holding.progress(done, total, "pages"),
             )
 
@@ -115,6 +120,10 @@ async def index_document(shop: Workshop, holding: Holding, path: Path) -> dict[s
     parsed = await _parsed(shop, holding, path)
     if not parsed.chunks:
         raise Refused("empty", "there is no text in it")
+    told: dict[str, Any] = {}
+    if parsed.members:
+        folder = members_folder(kept_result(shop, job.id))
+        told = await MemberAdder(holding, shop.blobs, document, folder).all(parsed)
     parts, digest = await asyncio.to_thread(_parts, document, parsed)
     digest = f"{digest}-{shop.embedder.space}"
     stored = Checkpoint.load(job.checkpoint)
@@ -134,6 +143,6 @@ async def index_document(shop: Workshop, holding: Holding, path: Path) -> dict[s
 
     holding.progress(sum(len(part.chunks) for part in parts[:skip]), total, "chunks")
     if stored.digest == digest and stored.parts >= len(parts):
-        return {"chunks": total}  # all of it was stored, only the end was not told
+        return told | {"chunks": total}  # all of it was stored, only the end was not told
     await pipeline.run(remaining(), shop.embedder, commit)
-    return {"chunks": total}
+    return told | {"chunks": total}

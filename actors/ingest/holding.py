@@ -8,7 +8,16 @@ from typing import Any, Literal
 from actors.ingest.pulse import Pulse
 from perenne.errors import Busy, Conflict, DeadlineExceeded, LeaseLost, NotFound, PerenneError, Unavailable
 from perenne.ids import new_id
-from perenne.messages.commands import Command, FinishJob, IndexedDocument, ReleaseJob, RenewJob, StoreDocuments
+from perenne.messages.commands import (
+    AddDocument,
+    Command,
+    DocumentAdded,
+    FinishJob,
+    IndexedDocument,
+    ReleaseJob,
+    RenewJob,
+    StoreDocuments,
+)
 from perenne.messages.records import Details, Job, ReasonCode
 from perenne.store import Store
 
@@ -115,6 +124,26 @@ class Holding:
                 done=done,
                 total=total,
                 unit=unit,
+            )
+        )
+
+    async def add(
+        self, path: str, *, title: str, external_id: str, filename: str, blob_hash: str, size_bytes: int
+    ) -> DocumentAdded:
+        """A file of this job's archive as a document of its own, queued like any other."""
+        name = hashlib.sha256(f"{self.job.id}\0{self._token}\0{path}".encode()).hexdigest()[:32]
+        return await self._write(
+            AddDocument(
+                command_id=self._id(f"add {path}"),
+                user_id=self.job.user_id,
+                document_id=f"doc_{name}",
+                job_id=f"job_{name}",
+                project_id=self.job.project_id or "",
+                title=title,
+                external_id=external_id,
+                filename=filename,
+                blob_hash=blob_hash,
+                size_bytes=size_bytes,
             )
         )
 

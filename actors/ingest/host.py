@@ -3,18 +3,21 @@
 import asyncio
 import contextlib
 import logging
+import shutil
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from actors.ingest.blob_files import BlobFiles
 from actors.ingest.caps import Caps
 from actors.ingest.document_job import Workshop, index_document, kept_result
 from actors.ingest.holding import Holding
 from actors.ingest.lines_job import index_lines
 from actors.ingest.parsed import Refused
-from actors.ingest.parser_pool import LOG_NAME, ParserDied, ParserPool
+from actors.ingest.parser_pool import LOG_NAME, ParserDied, ParserPool, drop_result
+from actors.ingest.passwords import Passwords
 from actors.ingest.pipeline import Embedder, EmbedderAway
 from actors.ingest.pulse import Pulse
 from perenne import names
@@ -33,7 +36,6 @@ _DEBOUNCE_S = 0.05  # many writes in a row are one look
 _REFUSED_AGAIN_S = 1.0  # how soon jobs that the store would not lease are asked for again
 _PARSER_DEATHS_MAX = 3  # of one job's parser by no fault of the file, before the job fails
 _KEPT_S = 86_400.0  # how long a result that nobody came back for is kept
-_BLOB_DEADLINE_S = 10.0
 
 
 def caps_of(settings: Settings) -> Caps:
@@ -47,13 +49,16 @@ def caps_of(settings: Settings) -> Caps:
         s.cpu_s_max,
         s.wall_s_max,
         chunk_chars=s.chunk_chars,
+        unpacked_bytes_max=s.unpacked_bytes_max,
+        entries_max=s.entries_max,
+        nesting_max=s.nesting_max,
     )
 
 
 class Host:
     """`run` until cancelled. One more job is in hand than files are parsed, so that the embedder has work meanwhile."""
 
-    def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+    def __init__(self, name: str, settings: Settings, directory: Directory, passwords: Passwords) -> None:
         self._name, self._settings, self._directory = name, settings, directory
         self._store = Store(directory, settings.store.readers)
         self._slots = settings.ingest.workers + 1
@@ -69,6 +74,8 @@ class Host:
             store=self._store,
             pool=ParserPool(caps_of(settings), work, self.pulse.beat),
             embedder=Embedder(directory, self.pulse, settings.embedding.model),
+            blobs=BlobFiles(directory, settings.pc, self.pulse),
+            passwords=passwords,
             pulse=self.pulse,
             parsing=asyncio.Semaphore(settings.ingest.workers),
             work=work,
@@ -115,8 +122,8 @@ class Host:
         old = time.time() - _KEPT_S
         for path in self._shop.work.iterdir():
             with contextlib.suppress(OSError):
-                if path.is_file() and (path.name == LOG_NAME or path.stat().st_mtime < old):
-                    path.unlink()
+                if path.name == LOG_NAME or path.stat().st_mtime < old:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     async def _warm(self) -> None:
         try:
@@ -204,7 +211,7 @@ class Host:
                 log.warning("the end of job %s could not be written, its lease will run out: %s", job.id, ends[0])
             if holding.lost.is_set():
                 self.ended["lost"] += 1
-                kept_result(self._shop, job.id).unlink(missing_ok=True)
+                await asyncio.to_thread(drop_result, kept_result(self._shop, job.id))
         except Exception:
             log.exception("job %s fell out of hand; its lease will run out", job.id)
         finally:
@@ -224,19 +231,17 @@ class Host:
 
     async def _do(self, holding: Holding) -> dict[str, Any]:
         job = holding.job
-        with self.pulse.step(_BLOB_DEADLINE_S + 5.0):
-            path: str = await self._directory.call(
-                names.blob_store(self._settings.pc), "path", timeout_s=_BLOB_DEADLINE_S, hash=job.blob_hash
-            )
+        path = await self._shop.blobs.path(job.blob_hash or "")
         do: Callable[[Workshop, Holding, Path], Awaitable[dict[str, Any]]]
         do = index_lines if job.kind == "jsonl" else index_document
-        return await do(self._shop, holding, Path(path))
+        return await do(self._shop, holding, path)
 
     async def _end(self, holding: Holding, state: Any, **why: Any) -> None:
         await holding.finish(state, **why)
         self.ended[state] += 1
         self._deaths.pop(holding.job.id, None)
-        kept_result(self._shop, holding.job.id).unlink(missing_ok=True)
+        self._shop.passwords.forget(holding.job.id)
+        await asyncio.to_thread(drop_result, kept_result(self._shop, holding.job.id))
 
     async def _end_badly(self, holding: Holding, error: Exception) -> None:
         """An outage puts the job back, the file's fault refuses it, ours fails it; the next goes on in any case."""

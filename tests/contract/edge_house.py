@@ -140,8 +140,14 @@ class Tree:
 class Ingest:
     woken = 0
 
+    def __init__(self) -> None:
+        self.passwords: dict[str, str] = {}
+
     async def wake(self) -> None:
         self.woken += 1
+
+    async def keep_password(self, job_id: str, password: str) -> None:
+        self.passwords[job_id] = password
 
 
 @dataclass

@@ -137,6 +137,9 @@ async def test_a_file_comes_in_by_pieces_and_goes_out_as_it_came(house: House) -
         assert (document["filename"], document["title"]) == ("passwd%01.html", "Ünï")
         assert "geheim" not in added.text + (await http.get("/api/jobs")).text
         assert not {"password", "lease_token", "checkpoint"} & job.keys()
+        assert house.ingest.passwords == {job["id"]: "geheim"}
+        written = [call for call in house.directory.calls if call[0] != names.INGEST_HOST]
+        assert "geheim" not in repr(written), "a password went where it may be kept"
         again = await http.post(where, files=files, data={"title": "Ünï", "password": "geheim"}, headers=headers)
         assert again.json()["document"]["id"] == document["id"]
         await eventually(lambda: house.ingest.woken >= 1)

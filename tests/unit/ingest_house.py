@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.ingest.host import Host
+from actors.ingest.passwords import Passwords
 from actors.store.actor import StoreReader, StoreWriter
 from perenne import names
 from perenne.errors import NotFound
@@ -34,6 +35,22 @@ class Blobs:
         digest = hashlib.sha256(content).hexdigest()
         (self.folder / digest).write_bytes(content)
         return digest
+
+    async def begin(self) -> str:
+        upload_id = new_id("upl")
+        (self.folder / upload_id).touch()
+        return upload_id
+
+    async def append(self, upload_id: str, offset: int, data: bytes) -> int:
+        with (self.folder / upload_id).open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+            return file.tell()
+
+    async def commit(self, upload_id: str, expected_hash: str | None = None) -> tuple[str, int]:
+        content = (self.folder / upload_id).read_bytes()
+        (self.folder / upload_id).unlink()
+        return self.put(content), len(content)
 
     async def path(self, hash: str) -> str:
         if not (self.folder / hash).exists():
@@ -78,7 +95,8 @@ class House:
 
     def start(self) -> None:
         """A host begins to work."""
-        self.host = Host(names.INGEST_HOST, self.settings, self.directory)
+        self.passwords = Passwords()
+        self.host = Host(names.INGEST_HOST, self.settings, self.directory, self.passwords)
         self._task = asyncio.create_task(self.host.run())
 
     async def crash(self) -> None:
@@ -127,7 +145,7 @@ class House:
     async def job(self, job: Job) -> Job:
         return await self.store.read("job", user_id=OWNER, job_id=job.id)
 
-    async def ended(self, job: Job, within_s: float = 15.0) -> Job:
+    async def ended(self, job: Job, within_s: float = 45.0) -> Job:
         """The job at its end."""
 
         async def check() -> Job | None:
