@@ -7,7 +7,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 from actors.store.erasure import withdraw_passages
 from actors.store.prepared import Prepared
 from actors.store.rows import encode, job_of
-from actors.store.tables import documents, jobs
+from actors.store.tables import documents, jobs, projects
 from actors.store.work import Work, owned
 from perenne.errors import Conflict, InvalidRequest, LeaseLost, NotFound
 from perenne.messages.commands import SYSTEM_USER, CancelJob, Command, FinishJob, LeaseJobs, ReleaseJob, RenewJob, RetryJob
@@ -99,6 +99,7 @@ _RETRY = (
         updated_at=bindparam("now_"),
     )
 )
+_PROJECT = select(projects.c.id).where(projects.c.id == bindparam("id_"))
 _DOCUMENT = select(documents.c.state, documents.c.blob_hash).where(documents.c.id == bindparam("id_"))
 _SET_DOCUMENT = (
     update(documents)
@@ -256,6 +257,8 @@ def retry_job(work: Work, command: RetryJob) -> Job:
             raise NotFound("document", row.document_id)
         if found.blob_hash != row.blob_hash or found.state not in ("failed", "refused"):
             raise Conflict("the document was replaced or indexed since")
+    elif work.conn.execute(_PROJECT, {"id_": row.project_id}).first() is None:
+        raise NotFound("project", row.project_id)
     work.conn.execute(_RETRY, {"id_": row.id, "password_": command.password, "now_": work.now})
     work.change("job", row.id, "update")
     set_document(work, document_in_hand(row), "queued", _NO_REASON)

@@ -1,6 +1,7 @@
 """The database brought to this version at boot, after a copy; or left whole, and said so."""
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Engine
 
-from actors.store.database import connect_sqlite
+from actors.store.database import connect_sqlite, sync_folder
 from perenne.errors import ConfigurationError, StorageFailed
 
 log = logging.getLogger(__name__)
@@ -48,13 +49,21 @@ def copy_database(path: Path, copy: Path) -> None:
     finally:
         connection.close()
     copy.chmod(0o600)
+    with copy.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def _copy_before(path: Path, revision: str) -> Path:
     copy = path.with_name(f"{path.stem}-before-{revision}-{time.strftime('%Y%m%dT%H%M%S')}.db")
-    if copy.exists():
-        copy.unlink()
-    copy_database(path, copy)
+    unfinished = path.with_name(f"{path.stem}-before.part")  # one name for all tries: they do not fill the disk
+    unfinished.unlink(missing_ok=True)
+    try:
+        copy_database(path, unfinished)
+        unfinished.replace(copy)
+        sync_folder(copy.parent)
+    except Exception as error:
+        unfinished.unlink(missing_ok=True)
+        raise StorageFailed(f"the database cannot be copied before it is migrated, so it is left as it is: {error}") from error
     for old in sorted(path.parent.glob(f"{path.stem}-before-*.db"), key=lambda p: p.stat().st_mtime)[:-COPIES_KEPT]:
         old.unlink()
     return copy

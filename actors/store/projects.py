@@ -27,6 +27,7 @@ _ELSEWHERE = (
     .limit(1)
 )
 _UNLINK_ALL = delete(document_projects).where(document_projects.c.project_id == bindparam("id_"))
+_TALKS = select(conversations.c.id).where(conversations.c.project_id == bindparam("id_"))
 _LOOSEN = update(conversations).where(conversations.c.project_id == bindparam("id_")).values(project_id=None)
 _DROP_KEYS = delete(keys).where(keys.c.project_id == bindparam("id_"))
 _ANOTHER = select(func.min(document_projects.c.project_id)).where(
@@ -40,6 +41,11 @@ _MOVE_JOBS = (
         jobs.c.state.in_(("queued", "running")),
     )
     .values(project_id=_ANOTHER.scalar_subquery(), state="queued", lease_token=None, lease_until=None, worker=None)
+)
+_MOVE_ENDED = (
+    update(jobs)
+    .where(jobs.c.project_id == bindparam("id_"), jobs.c.document_id == bindparam("document_"))
+    .values(project_id=_ANOTHER.scalar_subquery())
 )
 _CANCEL_JOBS = (
     update(jobs)
@@ -104,8 +110,9 @@ def delete_project(work: Work, command: DeleteProject) -> Deleted:
     _own(work, project_id, command.user_id)
     members = [row.document_id for row in work.conn.execute(_MEMBERS, {"id_": project_id})]
     shared = [m for m in members if work.conn.execute(_ELSEWHERE, {"document_": m, "id_": project_id}).first() is not None]
-    for document_id in shared:  # their open jobs go on in another of their projects, leased anew
+    for document_id in shared:  # their jobs go on in another of their projects, leased anew or when they are tried again
         work.conn.execute(_MOVE_JOBS, {"id_": project_id, "document_": document_id})
+        work.conn.execute(_MOVE_ENDED, {"id_": project_id, "document_": document_id})
     work.conn.execute(_CANCEL_JOBS, {"id_": project_id})
     work.conn.execute(_FORGET_LINES, {"id_": project_id})
     gone = set(shared)
@@ -114,6 +121,8 @@ def delete_project(work: Work, command: DeleteProject) -> Deleted:
     for document_id in shared:
         work.change("passages", document_id, "projects")
         work.change("document", document_id, "update")
+    for row in work.conn.execute(_TALKS, {"id_": project_id}).all():
+        work.change("conversation", row.id, "update")
     work.conn.execute(_LOOSEN, {"id_": project_id})
     work.conn.execute(_DROP_KEYS, {"id_": project_id})
     work.conn.execute(_DELETE, {"id_": project_id})

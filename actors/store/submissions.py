@@ -17,6 +17,8 @@ from perenne.messages.commands import Command, Outcome
 
 log = logging.getLogger(__name__)
 
+ID_CHARS_MAX = 500  # of a command's id and of its user's
+
 
 @dataclass(slots=True)
 class Item:
@@ -35,14 +37,27 @@ class Submission:
 
 
 def item_of(command: Command) -> Item:
-    if type(command) not in HANDLERS:
-        return Item(command, b"", InvalidRequest(f"{type(command).__name__} is no command of this store"), None)
+    """InvalidRequest for what is no command and so can't be answered by its id; all else is refused alone."""
+    if not isinstance(command, Command):
+        raise InvalidRequest(f"expected commands, got a {type(command).__name__}", "commands")
     try:
+        _check_ids(command)
         body = remembered.body_of(command)
         prepare = PREPARERS.get(type(command))
         return Item(command, body, None, None if prepare is None else prepare(command))
     except PerenneError as error:
         return Item(command, b"", error, None)
+    except Exception as error:  # what it holds is not of the types that its kind says
+        return Item(command, b"", InvalidRequest(f"{type(command).__name__}: {type(error).__name__}: {error}"), None)
+
+
+def _check_ids(command: Command) -> None:
+    if type(command) not in HANDLERS:
+        raise InvalidRequest(f"{type(command).__name__} is no command of this store")
+    for name, id in (("command_id", command.command_id), ("user_id", command.user_id)):
+        if not isinstance(id, str) or not 0 < len(id) <= ID_CHARS_MAX:
+            came = f"{len(id)} characters" if isinstance(id, str) else f"a {type(id).__name__}"
+            raise InvalidRequest(f"{name}: expected 1 to {ID_CHARS_MAX} characters, got {came}", name)
 
 
 def in_our_words(error: Exception, command: Command) -> PerenneError:

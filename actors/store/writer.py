@@ -109,12 +109,12 @@ class WriterCore:
                     write_meta(conn, "origin", origin)
                 self._counters = Counters(conn, origin)
             self._head = self._counters.seq
+            if path is not None:
+                self._checkpointer = Checkpointer(path)
         except BaseException:
             if path is not None:
                 self._lock.release()
             raise
-        if path is not None:
-            self._checkpointer = Checkpointer(path)
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -392,7 +392,8 @@ class WriterCore:
         try:
             if self._checkpointer is not None:
                 self._checkpointer.due(self._conn.connection.driver_connection)
-            if not self._waiting and time.monotonic() - self._purged > PURGE_PERIOD_S:
+            overdue_s = time.monotonic() - self._purged - PURGE_PERIOD_S
+            if overdue_s > (PURGE_PERIOD_S if self._waiting else 0.0):  # under a load without a pause it is done all the same
                 with self._conn.begin():
                     gone = remembered.purge(self._conn, self._clock.now() - names.COMMAND_ID_KEPT_S)
                 if gone < remembered.PURGE_ROWS:

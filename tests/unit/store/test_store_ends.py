@@ -109,6 +109,38 @@ def test_a_shared_document_outlives_the_project_through_which_it_is_being_indexe
     assert found(house, "lights", "second")
 
 
+def test_a_job_that_failed_is_tried_again_in_a_project_that_is_left(house: StoreHouse) -> None:
+    # It kept the name of the deleted project and failed at its first part, however often it was tried.
+    house.do(c.CreateProject, project_id="second", name="second")
+    add(house, "d")
+    house.do(c.LinkDocument, document_id="d", project_id="second")
+    first = lease(house)
+    house.system(c.FinishJob, job_id=first.id, lease_token=first.lease_token, state="failed", reason="why")
+    house.do(c.DeleteProject, project_id="ana-home")
+    assert house.do(c.RetryJob, job_id="job-d").project_id == "second"
+    house.store(lease(house), part("harbour", 0, last=True))
+    assert found(house, "harbour", "second")
+
+
+def test_lines_of_a_deleted_project_are_not_tried_again(house: StoreHouse) -> None:
+    # They were queued, leased, and failed: what they would have been stored in is gone, and so is their file.
+    house.do(c.CreateProject, project_id="p", name="p")
+    job = house.lines(project_id="p")
+    house.do(c.DeleteProject, project_id="p")
+    ended = house.ask(reading.find_job, "ana", job.id)
+    assert (ended.state, ended.reason, ended.code) == ("cancelled", "the project was deleted", "deleted")
+    with pytest.raises(NotFound, match="project"):
+        house.do(c.RetryJob, job_id=job.id)
+
+
+def test_a_conversation_that_loses_its_project_is_in_the_feed(house: StoreHouse) -> None:
+    house.do(c.CreateProject, project_id="p", name="p")
+    house.do(c.CreateConversation, conversation_id="talk", project_id="p")
+    head = house.writer.head
+    house.do(c.DeleteProject, project_id="p")
+    assert house.rows("SELECT op FROM changes WHERE seq > ? AND entity = 'conversation' AND id = 'talk'", head) == [("update",)]
+
+
 def test_a_line_is_in_the_project_it_was_added_to_though_its_document_had_left(house: StoreHouse) -> None:
     # The line's document is known by its id: it was replaced where it was, and its own project stayed without it.
     house.do(c.CreateProject, project_id="second", name="second")

@@ -1,5 +1,6 @@
 """Where the database may be, and how it is brought to a new version."""
 
+import errno
 import os
 import shutil
 import time
@@ -14,10 +15,12 @@ from actors.blobs.files import BlobFiles
 from actors.blobs.layout import Layout
 from actors.store.database import check_place, connect_sqlite, writing_engine
 from actors.store.filesystem import network_filesystem, type_of
+from actors.store.lock import WriterLock
 from actors.store.migrate import MIGRATIONS, held_revision, migrate, wanted_revision
 from actors.store.mutants import mutants_of
 from actors.store.reader import ReaderCore
 from actors.store.tables import metadata
+from actors.store.writer import WriterCore
 from perenne.errors import ConfigurationError, StorageFailed, Unavailable
 from perenne.messages import commands as c
 from perenne.settings import load_settings
@@ -102,6 +105,53 @@ def test_a_failing_migration_is_loud_and_leaves_the_file_whole(tmp_path: Path) -
     engine.dispose()
     house.writer.open()
     assert house.rows("SELECT count(*) FROM users") == [(2,)]
+
+
+def test_copies_that_fail_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a full disk each of the lifecycle's tries left half a copy under a name of its own, which later counted as one.
+    house = StoreHouse(tmp_path).people()
+    house.close()
+
+    def half_a_copy(_: Path, copy: Path) -> None:
+        copy.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr("actors.store.migrate.copy_database", half_a_copy)
+    scripts = later(tmp_path, "pass")
+    for _ in range(2):
+        with pytest.raises(StorageFailed, match=r"left as it is: .*no space left"):
+            migrate(writing_engine(house.url), house.path, scripts)
+    assert list(house.path.parent.glob("*-before*")) == []
+    assert held_revision(writing_engine(house.url)) == wanted_revision()
+
+
+def test_a_lock_that_could_not_be_signed_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The disk was full as the writer started: its own lock, held by nobody who knew, kept it out until the process was killed.
+    lock = WriterLock(tmp_path / "lock")
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", raises(OSError(errno.ENOSPC, "no space left on device")))
+        with pytest.raises(OSError, match="no space left"):
+            lock.acquire()
+    other = WriterLock(tmp_path / "lock")
+    other.acquire()
+    other.release()
+
+
+def raises(error: Exception) -> Any:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_writer_that_could_not_open_opens_when_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = WriterCore(f"sqlite:///{tmp_path / 'store' / 'perenne.db'}")
+    with monkeypatch.context() as full:
+        full.setattr("actors.store.writer.Checkpointer", raises(RuntimeError("can't start new thread")))
+        with pytest.raises(RuntimeError):
+            writer.open()
+    writer.open()
+    writer.close()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:

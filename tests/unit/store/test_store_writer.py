@@ -1,5 +1,6 @@
 """The writer itself: one fsync for many, a savepoint each, ids remembered, and what it does when the disk says no."""
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from actors.store import remembered
 from actors.store.mutants import Mutants
-from actors.store.writer import WriterCore
+from actors.store.writer import PURGE_PERIOD_S, WriterCore
 from perenne import names
 from perenne.errors import Busy, CommandReused, Conflict, InvalidRequest, NotFound, StorageFailed, TooLarge, Unavailable
 from perenne.messages import commands as c
@@ -141,6 +143,62 @@ def test_what_no_disk_can_hold_is_refused_alone(house: StoreHouse) -> None:
     bad, good = house.send(conversation("half a sign \ud83d"), conversation("c1"))
     assert isinstance(bad.error, InvalidRequest)
     assert good.error is None
+
+
+def test_what_is_no_command_is_refused_before_anything_is_taken(house: StoreHouse) -> None:
+    # It was taken, the transaction failed for want of its id, and so did everything in it, at each of its callers' tries.
+    stray: Any = {"command_id": "x"}
+    with pytest.raises(InvalidRequest, match="expected commands, got a dict"):
+        house.send(conversation("c1"), stray)
+    assert house.send(conversation("c1"))[0].error is None
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (
+            c.CreateConversation(command_id="", user_id="ana", conversation_id="x"),
+            "command_id: expected 1 to 500 characters, got 0",
+        ),
+        (c.CreateConversation(command_id="x" * 501, user_id="ana", conversation_id="x"), "got 501 characters"),
+        (c.CreateConversation(command_id=None, user_id="ana", conversation_id="x"), "got a NoneType"),  # type: ignore[arg-type]
+        (c.CreateConversation(command_id="x", user_id=7, conversation_id="x"), "user_id: .*got a int"),  # type: ignore[arg-type]
+        (c.Command(command_id="x", user_id="ana"), "Command is no command of this store"),
+        (
+            c.StoreDocuments(
+                command_id="x",
+                user_id="system",
+                job_id="j",
+                lease_token="t",
+                lease_s=1,
+                project_id="p",
+                space="s",
+                documents=("no document",),  # type: ignore[arg-type]
+            ),
+            "StoreDocuments: AttributeError",
+        ),
+    ],
+)
+def test_a_command_that_is_not_as_it_should_be_is_refused_alone(house: StoreHouse, command: c.Command, why: str) -> None:
+    bad, good = house.send(command, conversation("c1"))
+    assert isinstance(bad.error, InvalidRequest)
+    assert re.search(why, str(bad.error))
+    assert good.error is None
+
+
+def test_ids_are_forgotten_under_a_load_without_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # They were only in a pause of the load: where there is none they were kept for ever.
+    house = StoreHouse(tmp_path, batch=1).people()
+    waiting: list[int] = []
+    real = remembered.purge
+    monkeypatch.setattr(remembered, "purge", lambda *given: (waiting.append(len(house.writer._waiting)), real(*given))[1])
+    let_go = held(house)
+    house.writer._purged -= 3 * PURGE_PERIOD_S
+    taken = [house.writer.submit((conversation(f"c{n}"),)) for n in range(5)]
+    let_go.set()
+    assert all(future.result(10)[0].error is None for future in taken)
+    assert waiting[0] > 0
+    house.close()
 
 
 def test_an_unknown_user_is_not_found(house: StoreHouse) -> None:
