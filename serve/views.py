@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perenne.messages.commands import DocumentAdded
-from perenne.messages.records import Document, Job, JobKind, JobState, Key, Page
+from perenne.messages.records import Details, Document, Job, JobKind, JobState, Key, Page, ReasonCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """Durable work: `done` of `total` counts what `unit` says; `reason` why it was refused, failed or put back."""
+    """Durable work: `done` of `total` counts what `unit` says; `reason` why it was refused, failed or put back, and `code` with
+    `details` the same for programs."""
 
     id: str
     user_id: str
@@ -24,6 +25,8 @@ class JobView:
     total: int | None = None
     unit: str = "chunks"
     reason: str | None = None
+    code: ReasonCode | None = None
+    details: Details = field(default_factory=Details)
     result: dict[str, Any] = field(default_factory=dict[str, Any])
     created_at: float
     updated_at: float

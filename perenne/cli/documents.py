@@ -12,8 +12,9 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from perenne.api import Perenne
 from perenne.cli.console import Json, connected, emit, notes, run, say
+from perenne.cli.reasons import reason_words
 from perenne.errors import InvalidRequest, PerenneError
-from perenne.messages.records import Job
+from perenne.messages.records import Job, ReasonCode
 
 _AT_ONCE = 4  # files in upload or waited for at a time
 
@@ -28,6 +29,8 @@ class Added:
     reason: str | None
     chunks: int
     job_id: str | None = None
+    code: ReasonCode | None = None
+    words: str = ""  # the reason as it is shown; not told to programs, who have the code
 
 
 def add(
@@ -81,7 +84,7 @@ class _Adder:
             return await self._one(path, bar)
         except (PerenneError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            return Added(path=str(path), document_id=None, state="failed", reason=reason, chunks=0)
+            return Added(path=str(path), document_id=None, state="failed", reason=reason, chunks=0, words=reason)
         finally:
             self._bars.remove_task(bar)
 
@@ -103,6 +106,8 @@ class _Adder:
             reason=document.reason,
             chunks=document.chunks,
             job_id=added.job.id if added.job else None,
+            code=document.code,
+            words=reason_words(document),
         )
 
     def _show(self, bar: TaskID, job: Job) -> None:
@@ -133,9 +138,9 @@ async def _add_files(paths: list[Path], project: str, wait: bool, password: str 
 
 def _tell(added: Added, as_json: bool) -> None:
     if as_json:
-        emit(asdict(added))
+        emit({name: value for name, value in asdict(added).items() if name != "words"})
         return
-    detail = added.reason or (f"{added.chunks} passages" if added.state == "indexed" else "")
+    detail = added.words or (f"{added.chunks} passages" if added.state == "indexed" else "")
     say(f"{added.state:8} {added.path}" + (f"  ({detail})" if detail else ""))
 
 
@@ -156,11 +161,12 @@ async def _add_lines(path: Path, project: str, wait: bool, as_json: bool) -> boo
         "job_id": job.id,
         "state": "indexed" if job.state == "done" else job.state,
         "reason": job.reason,
+        "code": job.code,
         "chunks": job.result.get("chunks", 0),
         **{name: value for name, value in job.result.items() if name != "chunks"},
     }
     if as_json:
         emit(outcome)
     else:
-        say(f"{outcome['state']:8} {path}  {job.reason or ''}" + (f"{job.result}" if job.result else ""))
+        say(f"{outcome['state']:8} {path}  {reason_words(job)}" + (f"  {job.result}" if job.result else ""))
     return job.state not in ("failed", "refused", "cancelled")

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from perenne.cli.console import Json, ProjectName, connected, emit, run, say
+from perenne.cli.reasons import reason_words
 from perenne.messages.records import Job
 
 app = typer.Typer(help="See, cancel and retry indexing.", no_args_is_help=True)
@@ -17,7 +18,7 @@ def _tell(job: Job, as_json: bool) -> None:
         emit(job)
         return
     share = f"{job.done}/{job.total} {job.unit}" if job.total else f"{job.done} {job.unit}"
-    say(f"{job.id}  {job.state:9} {share:22} {job.filename or job.document_id or ''}  {job.reason or ''}")
+    say(f"{job.id}  {job.state:9} {share:22} {job.filename or job.document_id or ''}  {reason_words(job)}")
 
 
 @app.command("list")

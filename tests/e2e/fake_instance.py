@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlparse
 from serve.door import PAGE_POLICY
 
 KEY = "pk_fake"
+OTHER_KEY = "pk_other"  # of somebody whose one project is called "theirs"
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 REFUSED = "it needs a password: retry with the password"
 EMBEDDING = {"role": "embedding", "model_id": "fake", "phase": "ready", "progress": None, "detail": ""}
@@ -65,11 +66,11 @@ class FakeInstance:
         number = next(self.ids)
         document = {
             "id": f"doc_{number}", "title": name, "filename": name, "size_bytes": len(body), "language": None, "pages": None,
-            "chunks": 0, "state": "queued", "reason": None, "created_at": time.time(),
+            "chunks": 0, "state": "queued", "reason": None, "code": None, "details": {}, "created_at": time.time(),
         }  # fmt: skip
         job = {
             "id": f"job_{number}", "kind": "document", "state": "running", "document_id": document["id"], "filename": name,
-            "done": 0, "total": 8, "unit": "chunks", "reason": None, "created_at": time.time(),
+            "done": 0, "total": 8, "unit": "chunks", "reason": None, "code": None, "details": {}, "created_at": time.time(),
         }  # fmt: skip
         self.documents[document["id"]], self.jobs[job["id"]] = document, job
         self.texts[document["id"]] = body.decode("utf-8", "replace")
@@ -84,6 +85,7 @@ class FakeInstance:
             if "locked" in document["title"]:
                 job["state"] = document["state"] = "refused"
                 job["reason"] = document["reason"] = REFUSED
+                job["code"] = document["code"] = "password_needed"
                 continue
             job["done"] += 3
             document["state"] = "indexing"
@@ -190,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlparse(self.path)
         if not url.path.startswith("/api/"):
             self.file(url.path)
-        elif self.headers.get("Authorization") != f"Bearer {KEY}":
+        elif self.headers.get("Authorization") not in (f"Bearer {KEY}", f"Bearer {OTHER_KEY}"):
             self.refuse(401, "unauthorized")
         else:
             self.api(url.path.split("/")[2:], {k: v[0] for k, v in parse_qs(url.query).items()}, body)
@@ -221,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ("POST", "models", "language", "warm"):
                 self.json({"status": "asked"}, 202)
             case ("GET", "projects"):
-                self.json(_page([{"id": "prj_1", "name": "default", "documents": len(one.documents), "chunks": 0}]))
+                name = "theirs" if OTHER_KEY in self.headers["Authorization"] else "default"
+                self.json(_page([{"id": "prj_1", "name": name, "documents": len(one.documents), "chunks": 0}]))
             case ("POST", "projects", _, "documents"):
                 head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
                 part = next(p for p in BytesParser(policy=HTTP).parsebytes(head + body).iter_parts() if p.get_filename())
@@ -249,6 +252,12 @@ class _Handler(BaseHTTPRequestHandler):
                 )
             case ("GET", "jobs"):
                 self.json(_page(one.jobs.values()))
+            case ("POST", "jobs", id, "cancel"):
+                one.jobs[id] |= {"state": "cancelled", "reason": "cancelled", "code": "cancelled"}
+                self.json(one.jobs[id])
+            case ("POST", "jobs", id, "retry") if one.jobs[id]["kind"] == "jsonl":
+                one.jobs[id] |= {"state": "running", "reason": None, "code": None}
+                self.json(one.jobs[id])
             case ("POST", "jobs", id, "retry"):
                 one.documents[one.jobs[id]["document_id"]]["title"] = "opened.md"
                 one.jobs[id]["state"] = "running"

@@ -14,7 +14,7 @@ import pytest
 from tests.live.running import RunningInstance, free_port, mark_of_run
 
 PERENNE = Path(sys.executable).with_name("perenne")
-FILE_FIELDS = {"path", "document_id", "state", "reason", "chunks"}
+FILE_FIELDS = {"path", "document_id", "state", "reason", "code", "chunks"}
 HIT_FIELDS = {"document_id", "external_id", "title", "page", "start", "end", "text", "score"}
 GUIDE = """# The lighthouse of Cabo Verano
 
@@ -92,6 +92,7 @@ def test_add_tells_what_became_of_each_file_and_a_refusal_is_an_outcome(
     assert (bad["state"], bad["chunks"]) == ("refused", 0)
     assert bad["document_id"]
     assert bad["reason"]
+    assert bad["code"]
 
 
 def test_add_of_what_is_not_there_is_said_and_fails(instance: RunningInstance, folder: Path, project: str) -> None:

@@ -1,5 +1,5 @@
-import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import { QueryClientProvider, useQuery } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
 
 import { Boundary } from "./components/Boundary";
 import { IconButton } from "./components/Button";
@@ -11,20 +11,18 @@ import { Passage } from "./features/passage/Passage";
 import { Search } from "./features/search/Search";
 import { SignIn } from "./features/signin/SignIn";
 import { api, keys } from "./lib/api";
+import { newCache } from "./lib/cache";
 import { useKey } from "./lib/key";
 import type { Project } from "./lib/types";
 import { go, usePlace } from "./lib/url";
+import { useNarrow } from "./lib/useNarrow";
 import { useWords } from "./lib/words";
 import { Preferences } from "./preferences";
 import { Sidebar } from "./sidebar";
 
 export function App() {
   const key = useKey();
-  const cache = useQueryClient();
-  useEffect(() => {
-    if (key === null) cache.clear(); // the next person sees nothing of this one
-  }, [key, cache]);
-  if (key !== null) return <House key={key} />;
+  if (key !== null) return <Keyed key={key} />;
   return (
     <div className="flex min-h-full flex-col">
       <div className="flex justify-end p-4">
@@ -32,6 +30,16 @@ export function App() {
       </div>
       <SignIn />
     </div>
+  );
+}
+
+/** The house of one key: the next person sees nothing that this one was told. */
+function Keyed() {
+  const [cache] = useState(newCache);
+  return (
+    <QueryClientProvider client={cache}>
+      <House />
+    </QueryClientProvider>
   );
 }
 
@@ -44,6 +52,12 @@ function House() {
   const t = useWords();
   const place = usePlace();
   const [menu, setMenu] = useState(false);
+  const opener = useRef<HTMLDivElement>(null);
+  const under = { menu: useNarrow(768) && menu, passage: useNarrow(1024) && place.passage !== null }; // what lies over the rest
+  const hideMenu = () => {
+    setMenu(false);
+    if (under.menu) requestAnimationFrame(() => opener.current?.querySelector("button")?.focus());
+  };
   const projects = useQuery({ queryKey: keys.projects, queryFn: api.projects });
   const project = chosenOf(projects.data ?? [], place.project);
   const title = { chat: t.menu.chat, documents: t.menu.documents, search: t.menu.search }[place.view];
@@ -53,12 +67,12 @@ function House() {
 
   return (
     <div className="flex h-full">
-      <a href="#content" className="sr-only z-50 rounded-lg bg-accent px-3 py-2 text-on-accent focus:not-sr-only focus:absolute focus:top-2 focus:left-2">
+      <a href="#content" inert={under.menu || under.passage} className="sr-only z-50 rounded-lg bg-accent px-3 py-2 text-on-accent focus:not-sr-only focus:absolute focus:top-2 focus:left-2">
         {t.skip}
       </a>
-      <Sidebar projects={projects.data ?? []} project={project} place={place} shown={menu} onHide={() => setMenu(false)} />
-      <div className="flex min-w-0 flex-1 flex-col">
-        <div className="flex items-center gap-2 border-b border-line px-2 py-1.5 md:hidden">
+      <Sidebar projects={projects.data ?? []} project={project} place={place} shown={menu} inert={under.passage} onHide={hideMenu} />
+      <div inert={under.menu || under.passage} className="flex min-w-0 flex-1 flex-col">
+        <div ref={opener} className="flex items-center gap-2 border-b border-line px-2 py-1.5 md:hidden">
           <IconButton icon="menu" label={t.menu.open} aria-expanded={menu} onClick={() => setMenu(true)} />
           <span className="min-w-0 truncate font-semibold">{project?.name ?? t.name}</span>
         </div>

@@ -21,11 +21,12 @@ interface Props {
   project: Project | null;
   place: Place;
   shown: boolean;
+  inert: boolean;
   onHide: () => void;
 }
 
 /** Beside the page on a wide screen; over it, on a narrow one, while `shown`. */
-export function Sidebar({ projects, project, place, shown, onHide }: Props) {
+export function Sidebar({ projects, project, place, shown, inert, onHide }: Props) {
   const t = useWords();
   const box = useRef<HTMLElement>(null);
   useEffect(() => {
@@ -37,6 +38,7 @@ export function Sidebar({ projects, project, place, shown, onHide }: Props) {
       {shown && <div className="fixed inset-0 z-10 bg-black/40 md:hidden" onClick={onHide} aria-hidden="true" />}
       <nav
         ref={box}
+        inert={inert}
         aria-label={t.menu.main}
         onKeyDown={(event) => {
           if (event.key === "Escape") onHide();

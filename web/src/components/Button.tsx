@@ -1,4 +1,4 @@
-import type { ButtonHTMLAttributes } from "react";
+import type { ButtonHTMLAttributes, Ref } from "react";
 
 import { Icon, type IconName } from "./Icon";
 
@@ -28,7 +28,7 @@ export function Button({ look = "quiet", icon, className = "", children, type = 
 }
 
 /** A button that is only an icon; `label` is its name for everybody. */
-export function IconButton({ label, icon, className = "", ...rest }: { label: string; icon: IconName } & ButtonHTMLAttributes<HTMLButtonElement>) {
+export function IconButton({ label, icon, className = "", ...rest }: { label: string; icon: IconName; ref?: Ref<HTMLButtonElement> } & ButtonHTMLAttributes<HTMLButtonElement>) {
   return (
     <button
       type="button"

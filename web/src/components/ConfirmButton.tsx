@@ -6,10 +6,14 @@ import { IconButton } from "./Button";
 export function ConfirmButton({ label, question, onConfirm, className = "" }: { label: string; question: string; onConfirm: () => void; className?: string }) {
   const [asking, setAsking] = useState(false);
   const sure = useRef<HTMLButtonElement>(null);
+  const first = useRef<HTMLButtonElement>(null);
+  const refused = useRef(false); // by Escape: then the focus goes back where it was
   useEffect(() => {
     if (asking) sure.current?.focus();
+    else if (refused.current) first.current?.focus();
+    refused.current = false;
   }, [asking]);
-  if (!asking) return <IconButton label={label} icon="trash" className={className} onClick={() => setAsking(true)} />;
+  if (!asking) return <IconButton ref={first} label={label} icon="trash" className={className} onClick={() => setAsking(true)} />;
   return (
     <button
       ref={sure}
@@ -24,6 +28,7 @@ export function ConfirmButton({ label, question, onConfirm, className = "" }: { 
       onKeyDown={(event) => {
         if (event.key !== "Escape") return;
         event.stopPropagation();
+        refused.current = true;
         setAsking(false);
       }}
     >

@@ -41,7 +41,13 @@ export const api = {
   documentText: (document: string, start: number, end: number) =>
     get<DocumentText>(`/api/documents/${id(document)}/text${query({ start, end })}`),
 
-  jobs: (project: string) => get<Page<Job>>(`/api/jobs${query({ project, limit: 200 })}`),
+  /** The newest, and those in hand: of many that wait, the oldest are read first. */
+  jobs: async (project: string): Promise<Page<Job>> => {
+    const [newest, running] = await Promise.all(
+      [null, "running"].map((state) => get<Page<Job>>(`/api/jobs${query({ project, state, limit: 200 })}`)),
+    );
+    return { items: [...new Map([...newest!.items, ...running!.items].map((job) => [job.id, job])).values()], next: newest!.next };
+  },
   cancelJob: (job: string) => send<Job>("POST", `/api/jobs/${id(job)}/cancel`),
   retryJob: (job: string, password?: string) => send<Job>("POST", `/api/jobs/${id(job)}/retry`, password ? { password } : {}),
 

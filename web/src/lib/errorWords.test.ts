@@ -23,18 +23,23 @@ describe("errors in words", () => {
     expect(errorWords(new ApiError("toString", 500, "x"), en).what).toBe(en.errors.server_error[0]);
   });
 
-  it("name a file's reason, and keep the server's sentence", () => {
-    const kinds: [string, keyof typeof es.errors][] = [
-      ["it needs a password: retry with the password", "encrypted"],
-      ["it is damaged, or needs more than 2,048 MiB of memory: its parser crashed (SIGSEGV)", "damaged"],
-      ["there is no text in it, only pictures: reading scanned pages is not supported yet", "empty"],
-      ["an Office file of before 2007 (.doc, .xls, .ppt) is not supported yet; supported are PDF", "unsupported"],
-      ["it has 30,000 pages; the limit is 20,000", "toobig"],
-      ["cancelled", "cancelled"],
-    ];
-    for (const [reason, kind] of kinds) expect(reasonWords(reason, es)).toMatchObject({ what: es.errors[kind][0], detail: reason });
-    expect(needsPassword("it needs a password: retry with the password")).toBe(true);
-    expect(needsPassword("it needs a password: its parts are encrypted; save it without one")).toBe(false);
-    expect(reasonWords("something new", es).what).toBe("something new");
+  it("say why a file is not in from its code and figures, and keep the server's sentence", () => {
+    const pages = { reason: "it has 30,000 pages; the limit is 20,000", code: "too_many_pages" as const, details: { count: 30_000, limit: 20_000 } };
+    expect(reasonWords(pages, es, "es").what).toBe("El archivo tiene 30.000 páginas, diapositivas u hojas; el límite es 20.000.");
+    expect(reasonWords(pages, en, "en")).toMatchObject({ what: "The file has 30,000 pages, slides or sheets; the limit is 20,000.", detail: pages.reason });
+    const large = { reason: "x", code: "too_large" as const, details: { limit_bytes: 256_000_000 } };
+    expect(reasonWords(large, en, "en").what).toBe("The file is over the limit of 256 MB.");
+    expect(reasonWords({ ...large, details: {} }, en, "en").what).toBe("The file is over the limit of ?.");
+  });
+
+  it("leave a reason without a code, or with one of a newer server, to the server's sentence", () => {
+    for (const code of [null, "toString" as never, "of_next_year" as never]) {
+      expect(reasonWords({ reason: "something new", code, details: {} }, es, "es")).toMatchObject({ what: es.reasons.other[0], detail: "something new" });
+    }
+  });
+
+  it("ask for a password where one would help", () => {
+    const asks = (code: never) => needsPassword({ reason: "password", code, details: {} });
+    expect(["password_needed", "password_wrong", "encrypted", "damaged"].map((code) => asks(code as never))).toEqual([true, true, false, false]);
   });
 });

@@ -1,5 +1,7 @@
 import { ApiError } from "./apiError";
-import type { Words } from "./words";
+import { bytes, number } from "./format";
+import type { Document, Job } from "./types";
+import type { Language, Words } from "./words";
 
 export interface Said {
   what: string;
@@ -7,45 +9,35 @@ export interface Said {
   detail: string;
 }
 
-type Kind = keyof Words["errors"];
-
-/** Why a file was refused, from the server's English sentence: first match wins. */
-const REASONS: readonly [RegExp, Kind][] = [
-  [/password|encrypt/i, "encrypted"],
-  [/^cancelled/i, "cancelled"],
-  [/no text|is empty/i, "empty"],
-  [/damaged|not well-formed|nested too deeply/i, "damaged"],
-  [/not supported|no kind known/i, "unsupported"],
-  [/limit|(takes|took|needs|unpacks to) more than|looks like a bomb/i, "toobig"],
-];
-
-function say(kind: Kind, t: Words, detail: string): Said {
-  const [what, todo] = t.errors[kind];
-  return { what: what!, todo: todo!, detail };
-}
-
-function known(code: string, t: Words): code is Kind {
-  return Object.hasOwn(t.errors, code);
-}
+/** What a document or a job tells of its end. */
+export type Told = Pick<Document | Job, "reason" | "code" | "details">;
 
 /** An error in words: what happened, and what to do about it. The one place that does so. */
 export function errorWords(error: unknown, t: Words): Said {
-  if (!(error instanceof ApiError)) return say("render", t, error instanceof Error ? error.message : "");
-  return codeWords(error.code, error.message, t);
+  if (error instanceof ApiError) return codeWords(error.code, error.message, t);
+  const [what, todo] = t.errors.render;
+  return { what: what!, todo: todo!, detail: error instanceof Error ? error.message : "" };
 }
 
 export function codeWords(code: string, message: string, t: Words): Said {
-  return say(known(code, t) ? code : "server_error", t, message);
+  const [what, todo] = Object.hasOwn(t.errors, code) ? t.errors[code as keyof Words["errors"]] : t.errors.server_error;
+  return { what: what!, todo: todo!, detail: message };
 }
 
-/** A file's reason, in the reader's language when it is a known one; the server's own sentence stays as the detail. */
-export function reasonWords(reason: string | null, t: Words): Said {
-  const text = reason ?? "";
-  const kind = REASONS.find(([pattern]) => pattern.test(text))?.[1];
-  return kind ? say(kind, t, text) : { what: text || t.errors.server_error[0]!, todo: "", detail: "" };
+/** Why a file is not in, from its code and figures; the server's own sentence stays as the detail. */
+export function reasonWords(told: Told, t: Words, language: Language): Said {
+  const code = told.code !== null && Object.hasOwn(t.reasons, told.code) ? told.code : "other";
+  const [what, todo] = t.reasons[code];
+  const fill = (text: string) => text.replace(/\{(\w+)\}/g, (_, name: string) => figure(name, told.details[name], language));
+  return { what: fill(what!), todo: todo!, detail: told.reason ?? "" };
 }
 
-/** A password typed here would help; a file that must be saved without one needs its owner. */
-export function needsPassword(reason: string | null): boolean {
-  return /password/i.test(reason ?? "") && !/save it without/i.test(reason ?? "");
+function figure(name: string, value: string | number | undefined, language: Language): string {
+  if (typeof value !== "number") return value ?? "?";
+  return name.endsWith("_bytes") ? bytes(value, language) : number(value, language);
+}
+
+/** A password typed here would help. */
+export function needsPassword(told: Told): boolean {
+  return told.code === "password_needed" || told.code === "password_wrong";
 }

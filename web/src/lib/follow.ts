@@ -1,5 +1,6 @@
 import { ApiError, apiErrorOf } from "./apiError";
 import { authorization } from "./http";
+import { currentKey, keyRefused } from "./key";
 import { SseParser } from "./sse";
 import type { RunEvent } from "./types";
 
@@ -27,9 +28,10 @@ export async function follow(run: string, to: Follower, signal: AbortSignal, fet
     const stop = () => quiet.abort();
     signal.addEventListener("abort", stop);
     let timer = setTimeout(stop, SILENCE_MS);
+    const key = currentKey();
     try {
       const response = await fetcher(`/api/runs/${encodeURIComponent(run)}/events?after=${last}`, {
-        headers: { ...authorization(), Accept: "text/event-stream" },
+        headers: { ...authorization(key), Accept: "text/event-stream" },
         signal: quiet.signal,
         cache: "no-store",
       });
@@ -55,6 +57,7 @@ export async function follow(run: string, to: Follower, signal: AbortSignal, fet
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiError && !error.passing && error.status < 500) {
+        if (error.status === 401) keyRefused(key);
         to.onRefused(error);
         return;
       }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { ApiError } from "./apiError";
-import { check } from "./http";
+import { check, get } from "./http";
 
 beforeEach(() => vi.stubGlobal("localStorage", { getItem: () => null, setItem: () => undefined, removeItem: () => undefined }));
 afterEach(() => vi.unstubAllGlobals());
@@ -18,5 +18,24 @@ describe("asking whether a key is known", () => {
     const refused = check("pk_1").catch((error: unknown) => error as ApiError);
     expect(signal?.aborted).toBe(true);
     expect(await refused).toMatchObject({ code: "unreachable" });
+  });
+});
+
+describe("a key that the server no longer knows", () => {
+  it("is signed out of, unless another one was taken up while the answer came", async () => {
+    // The late refusal of an old key signed out who had just signed in with a new one.
+    let held: string | null = "pk_old";
+    vi.stubGlobal("localStorage", { getItem: () => held, setItem: (_: string, value: string) => (held = value), removeItem: () => (held = null) });
+    const refuse = (meanwhile: () => void) =>
+      vi.stubGlobal("fetch", () => {
+        meanwhile();
+        return Promise.resolve(new Response("{}", { status: 401 }));
+      });
+    refuse(() => (held = "pk_new"));
+    await expect(get("/api/projects")).rejects.toMatchObject({ code: "unauthorized" });
+    expect(held).toBe("pk_new");
+    refuse(() => undefined);
+    await expect(get("/api/projects")).rejects.toMatchObject({ code: "unauthorized" });
+    expect(held).toBeNull();
   });
 });

@@ -1,6 +1,6 @@
 import { type ApiError, apiErrorOf, unreachable } from "./apiError";
 import { newId } from "./ids";
-import { currentKey, setKey } from "./key";
+import { currentKey, keyRefused } from "./key";
 
 const PATIENCE_MS = 15_000; // how long one write is tried, under one id, while the server is away
 const READ_MS = 30_000;
@@ -15,10 +15,11 @@ function pause(ms: number): Promise<void> {
 
 async function once<T>(method: string, path: string, body: unknown, headers: Record<string, string>): Promise<T> {
   let response: Response;
+  const key = currentKey();
   try {
     response = await fetch(path, {
       method,
-      headers: { ...authorization(), ...headers, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
+      headers: { ...authorization(key), ...headers, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
       body: body === undefined ? null : JSON.stringify(body),
       signal: AbortSignal.timeout(READ_MS),
       cache: "no-store",
@@ -30,7 +31,7 @@ async function once<T>(method: string, path: string, body: unknown, headers: Rec
     throw unreachable(cause);
   });
   if (response.ok) return (text ? JSON.parse(text) : undefined) as T;
-  if (response.status === 401) setKey(null);
+  if (response.status === 401) keyRefused(key);
   throw apiErrorOf(response.status, text, response.headers.get("Retry-After"));
 }
 

@@ -14,6 +14,11 @@ export function setKey(key: string | null): void {
   for (const tell of listeners) tell();
 }
 
+/** The server no longer knows this key: sign out, unless another was taken up meanwhile. */
+export function keyRefused(key: string | null): void {
+  if (key === currentKey()) setKey(null);
+}
+
 /** Take the key of a link (`#key=…`) once, and leave no trace of it in the address. */
 export function takeKeyFromAddress(): void {
   const given = new URLSearchParams(location.hash.slice(1)).get("key");

@@ -164,10 +164,13 @@ function Actions({ message, text, last, onAgain }: { message: Message; text: str
           look="bare"
           icon={copied ? "check" : "copy"}
           onClick={() => {
-            void navigator.clipboard.writeText(text).then(() => {
-              setCopied(true);
-              setTimeout(() => setCopied(false), 2000);
-            });
+            navigator.clipboard.writeText(text).then(
+              () => {
+                setCopied(true);
+                setTimeout(() => setCopied(false), 2000);
+              },
+              () => undefined, // the browser's owner said no; nothing was copied, and nothing says so
+            );
           }}
         >
           {copied ? t.chat.copied : t.chat.copy}

@@ -49,7 +49,7 @@ function Row({ conversation, project, current, onChoose }: { conversation: Conve
     },
   });
   return (
-    <li className={`group flex items-center rounded-lg ${current ? "bg-soft" : "hover:bg-line/50"}`}>
+    <li className={`group flex flex-wrap items-center rounded-lg ${current ? "bg-soft" : "hover:bg-line/50"}`}>
       <button
         type="button"
         aria-current={current ? "page" : undefined}
@@ -67,6 +67,11 @@ function Row({ conversation, project, current, onChoose }: { conversation: Conve
         onConfirm={() => remove.mutate()}
         className="opacity-0 group-hover:opacity-100 focus-visible:opacity-100 pointer-coarse:opacity-100"
       />
+      {remove.isError && (
+        <div className="w-full">
+          <ErrorNotice error={remove.error} />
+        </div>
+      )}
     </li>
   );
 }

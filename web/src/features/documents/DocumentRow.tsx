@@ -4,7 +4,7 @@ import { Button } from "@/components/Button";
 import { ConfirmButton } from "@/components/ConfirmButton";
 import { Icon } from "@/components/Icon";
 import { ProgressBar } from "@/components/ProgressBar";
-import { needsPassword, reasonWords } from "@/lib/errorWords";
+import { needsPassword, reasonWords, type Told } from "@/lib/errorWords";
 import { bytes, number } from "@/lib/format";
 import type { Document, DocumentState, Job } from "@/lib/types";
 import { go } from "@/lib/url";
@@ -56,14 +56,14 @@ export function DocumentRow({ document, job, onRetry, onCancel, onDelete }: Prop
         </div>
         <span className={`${document.state === "indexing" ? "max-sm:hidden" : ""} shrink-0 rounded-full px-2.5 py-0.5 text-xs font-medium ${BADGES[document.state]}`}>{t.documents.states[document.state]}</span>
         {open && job && (
-          <Button look="bare" onClick={onCancel}>
+          <Button look="bare" aria-label={t.documents.stopOf(document.title)} onClick={onCancel}>
             {t.documents.stop}
           </Button>
         )}
         <ConfirmButton label={t.documents.remove(document.title)} question={t.documents.confirm} onConfirm={onDelete} />
       </div>
       {document.state === "indexing" && <Indexing name={document.title} job={job} />}
-      {(document.state === "refused" || document.state === "failed") && <Refusal reason={document.reason} onRetry={job ? onRetry : null} />}
+      {(document.state === "refused" || document.state === "failed") && <Refusal told={document} onRetry={job ? onRetry : null} />}
     </li>
   );
 }
@@ -83,10 +83,11 @@ export function Indexing({ name, job }: { name: string; job: Job | null }) {
   );
 }
 
-function Refusal({ reason, onRetry }: { reason: string | null; onRetry: ((password?: string) => void) | null }) {
+export function Refusal({ told, onRetry }: { told: Told; onRetry: ((password?: string) => void) | null }) {
   const t = useWords();
+  const language = useLanguage();
   const [password, setPassword] = useState("");
-  const said = reasonWords(reason, t);
+  const said = reasonWords(told, t, language);
   return (
     <div className="mt-1 flex flex-wrap items-center gap-x-3 gap-y-2 pl-8">
       <p className="min-w-0 flex-1 basis-60 text-sm text-muted">
@@ -94,7 +95,7 @@ function Refusal({ reason, onRetry }: { reason: string | null; onRetry: ((passwo
         {said.detail && <span className="block text-xs break-words text-faint">{said.detail}</span>}
       </p>
       {onRetry &&
-        (needsPassword(reason) ? (
+        (needsPassword(told) ? (
           <form
             className="flex gap-2"
             onSubmit={(event) => {

@@ -1,14 +1,14 @@
 import { useState } from "react";
 
 import { Button } from "@/components/Button";
+import { Icon } from "@/components/Icon";
 import { ErrorNotice } from "@/components/Notice";
 import { api } from "@/lib/api";
-import { reasonWords } from "@/lib/errorWords";
 import type { DocumentState, Job, Project } from "@/lib/types";
 import { go } from "@/lib/url";
 import { useWords } from "@/lib/words";
 
-import { DocumentRow, Indexing } from "./DocumentRow";
+import { DocumentRow, Indexing, Refusal } from "./DocumentRow";
 import { DropZone } from "./DropZone";
 import { UploadRow } from "./UploadRow";
 import { addFiles, useUploads } from "./uploads";
@@ -16,10 +16,15 @@ import { useDocuments } from "./useDocuments";
 
 const STATES: readonly DocumentState[] = ["indexed", "indexing", "queued", "refused", "failed"];
 
-export function Documents({ project, state }: { project: Project; state: string | null }) {
+/** A job's state where a list of documents is asked for by theirs. */
+const AS_DOCUMENT: Partial<Record<Job["state"], DocumentState>> = { queued: "queued", running: "indexing", refused: "refused", failed: "failed", cancelled: "failed" };
+
+export function Documents({ project, state: asked }: { project: Project; state: string | null }) {
   const t = useWords();
+  const state = STATES.find((known) => known === asked) ?? null; // an address may say anything
   const uploads = useUploads(project.id);
-  const { list, documents, bulk, jobOf, changed, act } = useDocuments(project.id, state);
+  const { list, documents, bulk: lines, jobOf, changed, act } = useDocuments(project.id, state);
+  const bulk = lines.filter((job) => state === null || AS_DOCUMENT[job.state] === state);
   const [skipped, setSkipped] = useState(0);
   const nothing = list.isSuccess && documents.length === 0 && uploads.length === 0 && bulk.length === 0;
 
@@ -44,14 +49,14 @@ export function Documents({ project, state }: { project: Project; state: string 
           </ul>
         </section>
       )}
-      {(state !== null || documents.length > 0) && <StateFilter chosen={state} />}
+      {(state !== null || documents.length > 0 || bulk.length > 0) && <StateFilter chosen={state} />}
       {list.isError && <ErrorNotice error={list.error} onRetry={() => void list.refetch()} />}
       {list.isPending && <p className="text-sm text-muted">{t.loading}</p>}
       {nothing && <p className="py-4 text-center text-muted">{state === null ? t.documents.none : t.documents.noneState}</p>}
       {(documents.length > 0 || bulk.length > 0) && (
         <ul aria-label={t.documents.listLabel} className="divide-y divide-line rounded-2xl border border-line bg-surface">
           {bulk.map((job) => (
-            <BulkRow key={job.id} job={job} />
+            <BulkRow key={job.id} job={job} onRetry={() => act.mutate(() => api.retryJob(job.id))} onCancel={() => act.mutate(() => api.cancelJob(job.id))} />
           ))}
           {documents.map((document) => {
             const job = jobOf(document);
@@ -97,14 +102,22 @@ function StateFilter({ chosen }: { chosen: string | null }) {
 }
 
 /** A file of JSON lines: many documents under one job. */
-function BulkRow({ job }: { job: Job }) {
+function BulkRow({ job, onRetry, onCancel }: { job: Job; onRetry: () => void; onCancel: () => void }) {
   const t = useWords();
-  const name = job.filename ?? "JSON lines";
-  const over = job.state === "failed" || job.state === "refused";
+  const name = job.filename ?? t.documents.lines;
+  const over = job.state === "failed" || job.state === "refused" || job.state === "cancelled";
   return (
     <li className="px-4 py-2.5">
-      <p className="truncate font-medium">{name}</p>
-      {over ? <p className="text-sm text-danger">{reasonWords(job.reason, t).what}</p> : <Indexing name={name} job={job} />}
+      <div className="flex items-center gap-3">
+        <Icon name="file" className="size-5 text-faint" />
+        <p className="min-w-0 flex-1 truncate font-medium">{name}</p>
+        {!over && (
+          <Button look="bare" aria-label={t.documents.stopOf(name)} onClick={onCancel}>
+            {t.documents.stop}
+          </Button>
+        )}
+      </div>
+      {over ? <Refusal told={job} onRetry={onRetry} /> : <Indexing name={name} job={job} />}
     </li>
   );
 }

@@ -6,7 +6,7 @@ import { useWords } from "@/lib/words";
 
 import { droppedFiles } from "./droppedFiles";
 
-export function DropZone({ onFiles }: { onFiles: (files: File[]) => void }) {
+export function DropZone({ onFiles }: { onFiles: (files: (File | null)[]) => void }) {
   const t = useWords();
   const [over, setOver] = useState(false);
   const files = useRef<HTMLInputElement>(null);

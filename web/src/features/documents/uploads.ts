@@ -3,6 +3,7 @@ import { useSyncExternalStore } from "react";
 import { type ApiError, apiErrorOf, unreachable } from "@/lib/apiError";
 import { authorization } from "@/lib/http";
 import { newId } from "@/lib/ids";
+import { currentKey, keyRefused } from "@/lib/key";
 
 /** Files on their way to the server. The list outlives the panel, so that leaving it cancels nothing. */
 export interface Upload {
@@ -37,7 +38,8 @@ function attempt(upload: Upload): Promise<void> {
     const request = new XMLHttpRequest();
     const route = /\.(jsonl|ndjson)$/i.test(upload.file.name) ? "jsonl" : "documents";
     request.open("POST", `/api/projects/${encodeURIComponent(upload.project)}/${route}`);
-    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
+    const key = currentKey();
+    for (const [name, value] of Object.entries(authorization(key))) request.setRequestHeader(name, value);
     request.setRequestHeader("Idempotency-Key", upload.id); // the same for every attempt: added once
     let timer: ReturnType<typeof setTimeout> | undefined;
     const moved = () => {
@@ -52,7 +54,10 @@ function attempt(upload: Upload): Promise<void> {
     };
     request.onload = () => {
       if (request.status >= 200 && request.status < 300) resolve();
-      else reject(apiErrorOf(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+      else {
+        if (request.status === 401) keyRefused(key);
+        reject(apiErrorOf(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+      }
     };
     request.onerror = () => reject(unreachable("the connection broke"));
     const form = new FormData();
@@ -89,10 +94,10 @@ function fill(): void {
   }
 }
 
-/** Queue files; says how many were left out because they are empty or hidden. */
-export function addFiles(files: readonly File[], project: string, done: (project: string) => void): number {
+/** Queue files; says how many were left out because they are empty, hidden or could not be read. */
+export function addFiles(files: readonly (File | null)[], project: string, done: (project: string) => void): number {
   onDone = done;
-  const good = files.filter((file) => file.size > 0 && !file.name.startsWith("."));
+  const good = files.filter((file): file is File => file !== null && file.size > 0 && !file.name.startsWith("."));
   put([...uploads, ...good.map((file): Upload => ({ id: newId("cmd"), file, project, sent: 0, state: "waiting", error: null }))]);
   fill();
   return files.length - good.length;

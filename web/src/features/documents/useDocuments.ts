@@ -44,7 +44,7 @@ export function useDocuments(project: string, state: string | null) {
   return {
     list,
     documents: list.data?.pages.flatMap((page) => page.items) ?? [],
-    bulk: (jobs.data?.items ?? []).filter((job) => job.kind === "jsonl" && (working(job) || job.state === "failed" || job.state === "refused")),
+    bulk: (jobs.data?.items ?? []).filter((job) => job.kind === "jsonl" && job.state !== "done"),
     jobOf: (document: Document) => newest.get(document.id) ?? null,
     changed,
     act,
