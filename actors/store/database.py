@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool, StaticPool
 
 from actors.store.filesystem import network_filesystem
+from actors.store.postgresql import open_engine, postgresql_url
 from perenne.errors import ConfigurationError, Unavailable
 
 BUSY_TIMEOUT_MS = 5_000  # how long a statement waits for another connection's lock
@@ -26,10 +27,11 @@ def _sqlite() -> Any:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file of an SQLite URL, None for another database."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
+    """The file of an SQLite URL, None for PostgreSQL's. ConfigurationError for any other."""
+    if not url.startswith("sqlite:"):
+        postgresql_url(url)
         return None
+    parsed = make_url(url)
     if not parsed.database or parsed.database == ":memory:":
         raise ConfigurationError(f"the store needs a file that survives it, got {url!r}")
     return Path(parsed.database)
@@ -84,6 +86,7 @@ def _sqlite_engine(path: Path, *, create: bool, pragmas: tuple[str, ...], begin:
         creator=lambda: connect_sqlite(path, create=create, pragmas=pragmas),
         poolclass=StaticPool if single else NullPool,
         query_cache_size=2_000,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "begin")
@@ -97,7 +100,7 @@ def writing_engine(url: str) -> Engine:
     """The engine of the one writer. Every commit is on disk when it returns; checkpoints are the writer's own (`checkpoint`)."""
     path = sqlite_path(url)
     if path is None:
-        return create_engine(url, poolclass=NullPool)
+        return open_engine(url, reading=False)
     check_place(path)
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "journal_size_limit=67108864")
     return _sqlite_engine(path, create=True, pragmas=pragmas, begin="BEGIN IMMEDIATE", single=False)
@@ -107,5 +110,5 @@ def reading_engine(url: str) -> Engine:
     """An engine that cannot write and never makes the database. A transaction of it sees one moment."""
     path = sqlite_path(url)
     if path is None:
-        return create_engine(url, poolclass=NullPool, isolation_level="REPEATABLE READ")
+        return open_engine(url, reading=True)
     return _sqlite_engine(path, create=False, pragmas=("query_only=ON",), begin="BEGIN", single=False)

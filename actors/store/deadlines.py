@@ -15,9 +15,11 @@ _CANCELED = "57014"  # PostgreSQL's query_canceled: what its statement_timeout r
 
 @contextlib.contextmanager
 def ended_at(conn: Connection, until: float) -> Iterator[None]:
-    """What is asked within ends at `until`, a moment of the monotonic clock, with an error that `was_ended` knows. PostgreSQL's
-    sessions bring their limit along (statement_timeout, set once as they are opened)."""
+    """What is asked within ends at `until`, a moment of the monotonic clock, with an error that `was_ended` knows. Of PostgreSQL
+    each statement ends when the rest of the time is over."""
     if conn.dialect.name != "sqlite":
+        rest_ms = max(1, int(1_000 * (until - time.monotonic())))
+        conn.exec_driver_sql(f"SET LOCAL statement_timeout = {rest_ms}")
         yield
         return
     session: Any = conn.connection.driver_connection

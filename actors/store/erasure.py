@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, insert, select, text, update
+from sqlalchemy import bindparam, case, delete, insert, select, update
 
+from actors.store.lexicon import lexicon
 from actors.store.tables import chunks, document_projects, document_texts, documents, jobs, projects, vectors
 from actors.store.work import Work
 from perenne.messages.records import ReasonCode
@@ -19,7 +20,6 @@ def reason_of_the_gone(told: str) -> Any:
 
 _CHUNK_IDS = select(chunks.c.id).where(chunks.c.document_id == bindparam("id_"))
 _COUNT = select(documents.c.chunks).where(documents.c.id == bindparam("id_"))
-_FORGET_TERMS = text("DELETE FROM chunk_terms WHERE rowid = :id_")
 _DELETE_VECTORS = delete(vectors).where(vectors.c.chunk_id == bindparam("id_"))
 _DELETE_CHUNKS = delete(chunks).where(chunks.c.document_id == bindparam("id_"))
 _DELETE_TEXTS = delete(document_texts).where(document_texts.c.document_id == bindparam("id_"))
@@ -92,7 +92,7 @@ def erase_passages(work: Work, document_id: str, project_ids: Sequence[str]) -> 
     gone. The caller says so in the feed."""
     ids: list[dict[str, Any]] = [{"id_": row.id} for row in work.conn.execute(_CHUNK_IDS, {"id_": document_id})]
     if ids:
-        work.conn.execute(_FORGET_TERMS, ids)
+        lexicon(work.conn).forget(work.conn, [each["id_"] for each in ids])
         work.conn.execute(_DELETE_VECTORS, ids)
         work.conn.execute(_DELETE_CHUNKS, {"id_": document_id})
         count_in(work, project_ids, 0, -len(ids))

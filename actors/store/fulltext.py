@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, bindparam, func, select
 
+from actors.store.lexicon import lexicon
 from actors.store.reading import find_project
 from actors.store.tables import changes, projects
 from actors.store.terms import question_terms
@@ -11,17 +12,12 @@ from perenne import names
 from perenne.errors import TooLarge
 from perenne.messages.search import Filters, LexicalHits
 
-TITLE_WEIGHT, BODY_WEIGHT = 1.5, 1.0
 WORDS_MAX = 48  # of a question; the rarest are kept
 POSTINGS_MAX = 14_000  # passages scored for one question, about 1.5 µs each: the rarest words first, the rest left out
 WORDS_KEPT = 2  # however common they are
 
 _USER_HEAD = select(func.coalesce(func.max(projects.c.vector_seq), 0)).where(projects.c.user_id == bindparam("user_"))
 _PROJECT_HEAD = _USER_HEAD.where(projects.c.id == bindparam("project_"))
-# FTS5 sorts by rank within itself: documents are looked up for the best alone, until enough of them pass.
-_RANKED = f"""SELECT f.rowid AS id, f.rank AS score
-FROM chunk_terms f CROSS JOIN chunks c ON c.id = f.rowid CROSS JOIN documents d ON d.id = c.document_id
-WHERE f.chunk_terms MATCH :match_ AND f.rank MATCH 'bm25({TITLE_WEIGHT}, {BODY_WEIGHT})' AND d.user_id = :user_"""  # noqa: S608 - constants
 _FEED_HEAD = select(func.coalesce(func.max(changes.c.seq), 0))
 
 
@@ -36,15 +32,10 @@ def vector_head(conn: Connection, user_id: str, project_id: str | None) -> int:
     return conn.execute(_PROJECT_HEAD, {"user_": user_id, "project_": project_id}).scalar_one()
 
 
-def match_expression(terms: list[str]) -> str:
-    """An OR of quoted terms: whatever a user types is a word, never syntax."""
-    return " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
-
-
-def _conditions(project_id: str | None, filters: Filters) -> tuple[str, dict[str, Any]]:
-    """SQL and values for what a hit must satisfy, beyond its words and its user."""
-    where: list[str] = []
-    bound: dict[str, Any] = {}
+def _conditions(user_id: str, project_id: str | None, filters: Filters) -> tuple[str, dict[str, Any]]:
+    """SQL and values for what a hit must satisfy, beyond its words."""
+    where = ["d.user_id = :user_"]
+    bound: dict[str, Any] = {"user_": user_id}
 
     def among(column: str, name: str, values: tuple[str, ...]) -> None:
         slots = [f"{name}_{i}" for i in range(len(values))]
@@ -62,7 +53,7 @@ def _conditions(project_id: str | None, filters: Filters) -> tuple[str, dict[str
         among("d.external_id", "external", filters.external_ids)
     if filters.languages:
         among("c.language", "language", filters.languages)
-    return "".join(f" AND {condition}" for condition in where), bound
+    return " AND ".join(where), bound
 
 
 class WordCounts:
@@ -85,17 +76,19 @@ class WordCounts:
         counts = self._counts  # another thread may begin a new one meanwhile
         found = counts.get(term)
         if found is None:
-            query = text("SELECT COUNT(*) FROM chunk_terms WHERE chunk_terms MATCH :term_")
-            found = counts[term] = conn.execute(query, {"term_": match_expression([term])}).scalar_one()
+            found = lexicon(conn).count(conn, term)
+            if found:  # what stands nowhere may stand somewhere after the next write, and must be found then
+                counts[term] = found
         return found
 
 
-def chosen_terms(conn: Connection, query: str, counted: WordCounts) -> list[str]:
-    """The terms that a search looks for: no stopwords, and of those that stand in very many passages only as many as can be
-    scored in time, the rarest first."""
+def chosen_terms(conn: Connection, query: str, counted: WordCounts) -> dict[str, int]:
+    """The terms that a search looks for, and in how many passages each stands: no stopwords, and of those that stand in very many
+    only as many as can be scored in time, the rarest first."""
     found = question_terms(query)
     counted.refresh(conn)
-    ranked = sorted((sum(counted.of(conn, term) for term in forms), word) for word, forms in found.items())
+    counts = {term: counted.of(conn, term) for forms in found.values() for term in forms}
+    ranked = sorted((sum(counts[term] for term in forms), word) for word, forms in found.items())
     kept: set[str] = set()
     postings = 0
     for count, word in ranked:
@@ -104,7 +97,7 @@ def chosen_terms(conn: Connection, query: str, counted: WordCounts) -> list[str]
             break
         if count and len(kept) < WORDS_MAX:
             kept.add(word)
-    return list(dict.fromkeys(term for word in found if word in kept for term in found[word]))
+    return {term: counts[term] for word in found if word in kept for term in found[word] if counts[term]}
 
 
 def search_text(
@@ -119,8 +112,6 @@ def search_text(
     terms = chosen_terms(conn, query, counted)
     if not terms or k <= 0:
         return LexicalHits(ids=(), scores=(), head_seq=head)
-    conditions, bound = _conditions(project_id, filters)
-    statement = text(_RANKED + conditions + " ORDER BY f.rank LIMIT :k_")
-    bound |= {"match_": match_expression(terms), "user_": user_id, "k_": min(k, names.SEARCH_K_MAX)}
-    rows = conn.execute(statement, bound).all()
-    return LexicalHits(ids=tuple(row.id for row in rows), scores=tuple(-row.score for row in rows), head_seq=head)
+    conditions, bound = _conditions(user_id, project_id, filters)
+    hits = lexicon(conn).ranked(conn, terms, conditions, bound, min(k, names.SEARCH_K_MAX))
+    return LexicalHits(ids=tuple(id for id, _ in hits), scores=tuple(score for _, score in hits), head_seq=head)

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, insert, text, update
+from sqlalchemy import bindparam, insert, update
 
 from actors.store.documents import TITLE_CHARS_MAX, by_external_id, document_row, insert_document
 from actors.store.erasure import cancel_jobs, count_in, erase_passages, link, projects_of
 from actors.store.jobs import held, job_row, record_progress, set_checkpoint
+from actors.store.lexicon import lexicon
 from actors.store.prepared import Prepared
 from actors.store.projects import project_row
 from actors.store.rows import encode, job_of
@@ -25,9 +26,6 @@ _INSERT_CHUNK = Prepared(
     insert(chunks), "id", "document_id", "language", "ordinal", "start", "end", "page", "heading_path", "text"
 )
 _INSERT_VECTOR = Prepared(insert(vectors), "space", "chunk_id", "document_id", "seq", "data")
-_INSERT_TERMS = Prepared(
-    text("INSERT INTO chunk_terms (rowid, title, body) VALUES (:id_, :title_, :body_)"), "id_", "title_", "body_"
-)
 _UPDATE = (
     update(documents)
     .where(documents.c.id == bindparam("id_"))
@@ -217,7 +215,7 @@ def _insert_chunks(
             for chunk_id, chunk in zip(ids, each.chunks, strict=True)
         ],
     )
-    _INSERT_TERMS.many(work.conn, [(chunk_id, title, body) for chunk_id, (title, body) in zip(ids, terms, strict=True)])
+    lexicon(work.conn).remember(work.conn, [(id, title, body) for id, (title, body) in zip(ids, terms, strict=True)])
     if size:
         data = memoryview(each.vectors)
         _INSERT_VECTOR.many(

@@ -57,7 +57,9 @@ class Prepared:
         driver: Any = conn.dialect.loaded_dbapi
         if not isinstance(error, driver.Error):
             return error
-        return DBAPIError.instance(sql, None, error, driver.Error, dialect=conn.dialect)
+        said: Any = error
+        lost = conn.dialect.is_disconnect(said, conn.connection.dbapi_connection, None)
+        return DBAPIError.instance(sql, None, error, driver.Error, connection_invalidated=lost, dialect=conn.dialect)
 
     def first(self, conn: Connection, *values: Any) -> Any:
         """The first row, None when there is none."""

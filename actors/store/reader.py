@@ -13,6 +13,7 @@ from actors.store.database import reading_engine
 from actors.store.deadlines import ended_at, was_ended
 from actors.store.fulltext import WordCounts
 from actors.store.migrate import held_revision, wanted_revision
+from actors.store.postgresql import first_line
 from perenne.errors import DeadlineExceeded, InvalidRequest, Unavailable
 
 P = ParamSpec("P")
@@ -37,7 +38,10 @@ class ReaderCore:
     def open(self) -> None:
         """Unavailable while the database is not there or not of this version: the writer brings it there."""
         engine = reading_engine(self._url)
-        held, wanted = held_revision(engine), wanted_revision()
+        try:
+            held, wanted = held_revision(engine), wanted_revision()
+        except DBAPIError as error:
+            raise Unavailable("the database", 1.0, first_line(error)) from error
         if held != wanted:
             raise Unavailable("the database", 1.0, f"it is at revision {held}, this reader needs {wanted}")
         self._engine = engine
@@ -68,7 +72,7 @@ class ReaderCore:
             with conn.begin(), ended_at(conn, until):
                 return question(conn, *args, **kwargs)
         except (DataError, OverflowError, UnicodeEncodeError) as error:
-            said = str(error.orig) if isinstance(error, DataError) else str(error)
+            said = first_line(error) if isinstance(error, DataError) else str(error)
             raise InvalidRequest(f"the database cannot be asked for that: {said}") from error
         except DBAPIError as error:
             if was_ended(error):
@@ -80,7 +84,7 @@ class ReaderCore:
                     self._connections.remove(broken)
                 broken.invalidate()
                 broken.close()
-            raise Unavailable("the database", 0.5, str(error.orig)) from error
+            raise Unavailable("the database", 0.5, first_line(error)) from error
 
     def _late(self, question: Callable[..., Any]) -> DeadlineExceeded:
         return DeadlineExceeded(f"the question {getattr(question, '__name__', 'of a caller')}", self._longest_s)

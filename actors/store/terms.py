@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+TITLE_WEIGHT, BODY_WEIGHT = 1.5, 1.0  # what a term counts for in each
 TOKEN_CHARS_MAX = 64
 STEMS_KEPT = 200_000  # words whose stems are remembered: about 30 MB when full
 _WORD = re.compile(r"[^\W_]+(?:['’ʼ][^\W_]+)*")

@@ -16,6 +16,7 @@ _RELEASE = Prepared(text("RELEASE SAVEPOINT one"))
 _BACK = Prepared(text("ROLLBACK TO SAVEPOINT one"))
 _INSERT_META = insert(meta)
 _META = Prepared(select(meta.c.value).where(meta.c.name == bindparam("name_")), "name_")
+_EPOCH = Prepared(select(meta.c.value).where(meta.c.name == bindparam("name_")).with_for_update(), "name_")
 _SET_META = update(meta).where(meta.c.name == bindparam("name_")).values(value=bindparam("value_"))
 _TOUCH_PROJECT = update(projects).where(projects.c.id == bindparam("id_")).values(vector_seq=bindparam("seq_"))
 
@@ -23,6 +24,12 @@ _TOUCH_PROJECT = update(projects).where(projects.c.id == bindparam("id_")).value
 def read_meta(conn: Connection, name: str) -> str | None:
     row = _META.first(conn, name)
     return None if row is None else row.value
+
+
+def held_epoch(conn: Connection) -> int:
+    """The epoch, which nobody else changes until this transaction ends. 0 before the first."""
+    row = _EPOCH.first(conn, "epoch")
+    return 0 if row is None else int(row.value)
 
 
 def write_meta(conn: Connection, name: str, value: str) -> None:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import uuid_utils
@@ -24,8 +25,9 @@ from actors.store.handlers import HANDLERS
 from actors.store.lock import WriterLock
 from actors.store.migrate import migrate
 from actors.store.mutants import Mutants
+from actors.store.postgresql import first_line, hold_writer_lock
 from actors.store.submissions import Item, Submission, answer_all, in_our_words, item_of, outcome_of
-from actors.store.work import Counters, Work, read_meta, write_meta
+from actors.store.work import Counters, Work, held_epoch, read_meta, write_meta
 from perenne import names
 from perenne.clock import Clock, SystemClock
 from perenne.errors import (
@@ -47,11 +49,12 @@ IDLE_S = 1.0  # the writer's thread looks around this often when nothing comes
 
 
 class _Interrupted(Exception):
-    """The transaction is gone, and with it all that was in it."""
+    """The transaction is gone, and with it all that was in it. `again`: its commands may go through one by one. `away`: the
+    database is no longer there."""
 
-    def __init__(self, reason: str, began: bool) -> None:
-        super().__init__(reason, began)
-        self.reason, self.began = reason, began
+    def __init__(self, reason: str, again: bool, away: bool = False) -> None:
+        super().__init__(reason, again, away)
+        self.reason, self.again, self.away = reason, again, away
 
 
 class _Fenced(Exception):
@@ -84,6 +87,7 @@ class WriterCore:
         self._progress = time.monotonic()
         self._purged = self._progress
         self._head = self._epoch = 0
+        self._path: Path | None = None  # of SQLite's file
         self._conn: Connection | None = None
         self._checkpointer: Checkpointer | None = None
         self._thread: threading.Thread | None = None
@@ -92,16 +96,18 @@ class WriterCore:
 
     def open(self) -> None:
         """Lock, migrate, raise the epoch, begin to write. May be called again after it raised."""
-        path = sqlite_path(self._url)
+        path = self._path = sqlite_path(self._url)
         if path is not None:
             check_place(path)
             self._lock = WriterLock(path.with_suffix(".lock"))
             self._lock.acquire()
         try:
             self._engine: Engine = writing_engine(self._url)
+            if path is None:
+                self._connection()  # its session holds the lock
             migrate(self._engine, path)
             with self._engine.connect() as conn, conn.begin():
-                self._epoch = int(read_meta(conn, "epoch") or 0) + 1
+                self._epoch = held_epoch(conn) + 1
                 write_meta(conn, "epoch", str(self._epoch))
                 origin = read_meta(conn, "origin")
                 if origin is None:
@@ -111,9 +117,13 @@ class WriterCore:
             self._head = self._counters.seq
             if path is not None:
                 self._checkpointer = Checkpointer(path)
-        except BaseException:
+        except BaseException as error:
             if path is not None:
                 self._lock.release()
+            self._drop_connection()
+            if isinstance(error, _Interrupted | DBAPIError):
+                reason = first_line(error) if isinstance(error, DBAPIError) else error.reason
+                raise Unavailable("the database", 1.0, reason) from error
             raise
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -262,7 +272,7 @@ class WriterCore:
         try:
             return self._transaction(items, taken)
         except _Interrupted as interrupted:
-            if not interrupted.began:
+            if not interrupted.again:
                 raise Unavailable(names.STORE_WRITER, 1.0, interrupted.reason) from interrupted
             log.warning("a transaction of %d commands was lost (%s): one by one", len(items), interrupted.reason)
         outcomes: list[Outcome] = []
@@ -270,6 +280,8 @@ class WriterCore:
             try:
                 outcomes.extend(self._transaction([item], []))
             except _Interrupted as interrupted:
+                if interrupted.away or not interrupted.again:  # the ids tell whoever asks again what was done
+                    raise Unavailable(names.STORE_WRITER, 1.0, interrupted.reason) from interrupted
                 error = StorageFailed(interrupted.reason)
                 outcomes.append(Outcome(command_id=item.command.command_id, error=error, seq=self._counters.seq))
         return outcomes
@@ -278,18 +290,34 @@ class WriterCore:
         if self._conn is None:
             try:
                 self._conn = self._engine.connect()
+                self._claim(self._conn)
                 if self._suspect:
                     self._settle(self._conn)
+                    with self._conn.begin():  # the commit that failed may have been one
+                        self._counters = Counters(self._conn, self._counters.origin)
                     self._suspect = False
             except (DBAPIError, PerenneError) as error:
                 self._drop_connection()
-                raise _Interrupted(str(getattr(error, "orig", error)), began=True) from error
+                reason = first_line(error) if isinstance(error, DBAPIError) else str(error)
+                raise _Interrupted(reason, again=self._path is not None) from error
         return self._conn
+
+    def _claim(self, conn: Connection) -> None:
+        """On PostgreSQL the session that writes holds a lock; one that was lost may have been followed by another writer's."""
+        if self._path is not None:
+            return
+        try:
+            hold_writer_lock(conn)
+        except Unavailable:
+            with conn.begin():
+                if self._epoch and held_epoch(conn) != self._epoch:
+                    raise _Fenced from None
+            raise
 
     def _settle(self, conn: Connection) -> None:
         """After a failed flush the log may hold pages that are not on disk and will not be flushed again: move all of it into
         the database file, which is flushed anew."""
-        if sqlite_path(self._url) is None:
+        if self._path is None:
             return
         raw: Any = conn.connection.driver_connection
         try:
@@ -326,7 +354,7 @@ class WriterCore:
             self._counters.restore(saved)
             self._drop_connection()
             self._suspect = self._suspect or committing
-            raise _Interrupted(str(error.orig), began) from error
+            raise _Interrupted(first_line(error), again=began, away=error.connection_invalidated) from error
         except BaseException:
             self._counters.restore(saved)
             raise
@@ -334,7 +362,7 @@ class WriterCore:
         return outcomes
 
     def _work(self, conn: Connection, items: list[Item]) -> list[Outcome]:
-        if int(read_meta(conn, "epoch") or 0) != self._epoch:
+        if held_epoch(conn) != self._epoch:
             raise _Fenced
         work = Work(conn, self._counters, self._clock.now(), secrets.token_hex)
         first: dict[str, tuple[bytes, Any, int]] = {}  # of this transaction: body, answer, seq

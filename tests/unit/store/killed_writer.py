@@ -2,16 +2,15 @@
 
 import sys
 import threading
-from pathlib import Path
 
 from actors.store.mutants import Mutants
 from actors.store.writer import WriterCore
 from perenne.messages import commands as c
 
 
-def main(home: str, mutant: str, sent: str) -> None:
+def main(url: str, mutant: str, sent: str) -> None:
     mutants = Mutants(answer_before_commit=mutant == "answer_before_commit", no_dedup=mutant == "no_dedup")
-    core = WriterCore(f"sqlite:///{Path(home) / 'perenne.db'}", mutants=mutants)
+    core = WriterCore(url, mutants=mutants)
     core.open()
     speaking = threading.Lock()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sqlalchemy import Connection
 
 from actors.store.mutants import Mutants
 from actors.store.reader import ReaderCore
@@ -20,11 +21,18 @@ def unit(*numbers: float) -> bytes:
     return (vector / np.linalg.norm(vector)).tobytes()
 
 
+def on_sqlite(home: Path) -> str:
+    return f"sqlite:///{home / 'store' / 'perenne.db'}"
+
+
+database_of = on_sqlite  # a home's; tests/contract puts PostgreSQL's in its place
+
+
 class StoreHouse:
     """A writer and a reader over `home`; times come from `clock`."""
 
     def __init__(self, home: Path, mutants: Mutants | None = None, **settings: Any) -> None:
-        self.url = f"sqlite:///{home / 'store' / 'perenne.db'}"
+        self.url = database_of(home)
         self.path = home / "store" / "perenne.db"
         self.clock = ManualClock()
         self._numbers = itertools.count(1)
@@ -62,8 +70,13 @@ class StoreHouse:
         return self.reader.ask(question, *args, **kwargs)
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Straight from the file."""
-        return self.ask(lambda conn: [tuple(row) for row in conn.exec_driver_sql(sql, values)])
+        """Straight from the tables."""
+
+        def asked(conn: Connection) -> list[tuple[Any, ...]]:
+            given = sql if conn.dialect.paramstyle == "qmark" else sql.replace("?", "%s")
+            return [tuple(row) for row in conn.exec_driver_sql(given, values)]
+
+        return self.ask(asked)
 
     # What most tests begin with
 

@@ -5,11 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from actors.store.mutants import Mutants
 from actors.store.writer import WriterCore
+from perenne.errors import Unavailable
 from perenne.messages import commands as c
+from tests.unit.store import store_house
 
 ROOT = Path(__file__).resolve().parents[3]
 ANSWERS = 60  # heard before the kill
@@ -18,7 +21,7 @@ ANSWERS = 60  # heard before the kill
 def killed_while_writing(home: Path, mutant: str) -> list[str]:
     """The names that a killed process had been told are stored."""
     child = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("killed_writer.py")), str(home), mutant, "u"],
+        [sys.executable, str(ROOT / "tests/unit/store/killed_writer.py"), store_house.database_of(home), mutant, "u"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -31,11 +34,23 @@ def killed_while_writing(home: Path, mutant: str) -> list[str]:
     return heard
 
 
+def open_within(core: WriterCore, seconds: float) -> None:
+    """A server needs a moment to see that the session of the dead has ended."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return core.open()
+        except Unavailable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
 def lost_and_doubled(home: Path, mutant: str) -> tuple[set[str], int]:
     """What was acknowledged and is not there; and how many repeats of acknowledged commands were done a second time."""
     heard = killed_while_writing(home, mutant)
-    core = WriterCore(f"sqlite:///{home / 'perenne.db'}", mutants=Mutants(no_dedup=mutant == "no_dedup"))
-    core.open()
+    core = WriterCore(store_house.database_of(home), mutants=Mutants(no_dedup=mutant == "no_dedup"))
+    open_within(core, 10.0)
     with core._engine.connect() as conn:
         stored = {row[0] for row in conn.exec_driver_sql("SELECT id FROM users").all()}
     repeats = [c.CreateUser(command_id=name, user_id=c.SYSTEM_USER, new_user_id=name, name=name) for name in heard[:50]]

@@ -254,6 +254,24 @@ def test_a_failed_commit_is_not_tried_again_but_its_commands_are_on_a_new_connec
     assert house.rows("SELECT id FROM conversations ORDER BY id") == [("c1",), ("c2",)]
 
 
+def test_a_commit_that_was_one_though_it_failed_is_not_done_twice(house: StoreHouse) -> None:
+    # The next transaction gave out the sequence numbers of the last once more, and was refused for ever.
+    failures = iter([True])
+
+    def commit_and_fail(conn: Any) -> None:
+        if next(failures, False):
+            conn.connection.driver_connection.execute("COMMIT")
+            raise OperationalError("COMMIT", None, Exception("the server closed the connection"))
+
+    event.listen(house.writer._engine, "commit", commit_and_fail)
+    outcomes = house.send(conversation("c1"), conversation("c2"))
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert house.send(conversation("c3"))[0].error is None
+    assert house.rows("SELECT id FROM conversations ORDER BY id") == [("c1",), ("c2",), ("c3",)]
+    seqs = [row[0] for row in house.rows("SELECT seq FROM changes ORDER BY seq")]
+    assert seqs == list(range(1, house.writer.head + 1))
+
+
 def test_a_second_writer_is_kept_out_until_the_first_is_gone(house: StoreHouse) -> None:
     second = WriterCore(house.url)
     with pytest.raises(Unavailable, match="writes to it already"):

@@ -258,3 +258,12 @@ def upgrade() -> None:
         op.execute(
             "CREATE VIRTUAL TABLE chunk_terms USING fts5(title, body, content='', contentless_delete=1, tokenize='ascii')"
         )
+
+
+def downgrade() -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute("DROP TABLE chunk_terms")
+    for table in ("run_events", "vectors", "runs", "messages", "keys", "document_texts", "document_projects", "conversations"):
+        op.drop_table(table)
+    for table in ("chunks", "projects", "jobs", "documents", "users", "meta", "commands", "changes"):
+        op.drop_table(table)

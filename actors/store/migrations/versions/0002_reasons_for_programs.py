@@ -21,3 +21,11 @@ def upgrade() -> None:
     open_lines = "SELECT 1 FROM jobs WHERE jobs.kind = 'jsonl' AND jobs.state IN ('queued', 'running')"
     half = f"state = 'indexing' AND blob_hash IS NULL AND NOT EXISTS ({open_lines})"
     op.execute(f"UPDATE documents SET state = 'failed', reason = 'cancelled', code = 'cancelled' WHERE {half}")  # noqa: S608
+
+
+def downgrade() -> None:
+    op.drop_index(op.f("ix_jobs_open_document_id"), "jobs")
+    op.drop_column("jobs", "open_document_id")
+    for table in ("documents", "jobs"):
+        op.drop_column(table, "details")
+        op.drop_column(table, "code")
