@@ -1,11 +1,14 @@
-"""The process in which one file is parsed: `python -m actors.ingest.child PARENT_PID`. It waits for one request on standard
-input, puts the caps on itself, writes the result beside itself and says in one line how it ended."""
+"""The processes in which files are parsed: `python -m actors.ingest.child PARENT_PID` waits for requests on standard input and
+forks a process for each, which puts the caps on itself, reads the file, and writes the result beside itself.
 
+The one that waits never sees what is in a file; with the parsers loaded once, a file costs a fork and not a start of Python."""
+
+import gc
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from actors.ingest import caps as limits
 from actors.ingest.caps import Caps
@@ -80,20 +83,8 @@ def _work(request: dict[str, Any], answers: _Answers) -> None:
     aside.replace(output)
 
 
-def main() -> None:
+def _parse(request: dict[str, Any], answers: _Answers) -> None:
     """One request, one answer: `ok` (the result is at `output`), `refused` or `failed` with a reason."""
-    limits.die_with(int(sys.argv[1]))
-    limits.leave_network()
-    limits.yield_to_others()
-    answers = _Answers()
-    import orjson
-
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return
-    request = orjson.loads(line)
-    answers.say(status="started")
-    limits.apply(Caps(**request["caps"]))
     headroom: bytearray | None = bytearray(_HEADROOM_BYTES)
     try:
         _work(request, answers)
@@ -109,6 +100,48 @@ def main() -> None:
     else:
         answers.say(status="ok")
     del headroom
+
+
+def _child(request: dict[str, Any], answers: _Answers, parent: int) -> NoReturn:
+    try:
+        limits.die_with(parent)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        answers.say(status="started", pid=os.getpid())
+        limits.apply(Caps(**request["caps"]))
+        _parse(request, answers)
+    finally:
+        os._exit(0)  # nothing that the parent holds is this one's to close
+
+
+def _load() -> None:
+    """What any file may need, so that no child loads it again."""
+    from actors.ingest import language, reading
+
+    reading.load_formats()
+    language.guess("words")
+    gc.freeze()  # what is shared with the children stays so
+
+
+def main() -> None:
+    """Serve requests, one at a time, until standard input ends or the parent does."""
+    limits.die_with(int(sys.argv[1]))
+    limits.leave_network()
+    limits.yield_to_others()
+    answers = _Answers()
+    import orjson
+
+    loaded = False
+    while line := sys.stdin.buffer.readline():
+        if not loaded:  # with the first file: a PC that adds none does not carry the parsers
+            _load()
+            loaded = True
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _child(orjson.loads(line), answers, parent)
+        _, status, usage = os.wait4(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        answers.say(status="ended", code=code, cpu_s=usage.ru_utime + usage.ru_stime, memory_bytes=usage.ru_maxrss << 10)
 
 
 if __name__ == "__main__":

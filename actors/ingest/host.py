@@ -134,6 +134,8 @@ class Host:
     async def _tick(self) -> None:
         while True:
             self.pulse.beat()
+            with contextlib.suppress(OSError):
+                await self._shop.pool.rest()
             await asyncio.sleep(0.5)
 
     async def _follow(self) -> None:

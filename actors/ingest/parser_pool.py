@@ -1,12 +1,9 @@
-"""Parsing beside us: one process a file, with a spare one kept warm; how each ended is judged here."""
+"""Parsing beside us: one process a file, forked by one that stays; how each ended is judged here."""
 
 import asyncio
-import contextlib
-import os
 import shutil
 import signal
-import sys
-from asyncio.subprocess import Process
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,15 +11,16 @@ from typing import Any
 
 import orjson
 
+from actors.ingest import nurse
 from actors.ingest.caps import Caps
+from actors.ingest.nurse import End, Nurse, TooSlow
 from actors.ingest.parsed import Member, Refused, Skipped
 from perenne.messages.records import Details, ReasonCode
 
-_ROOT = Path(__file__).resolve().parents[2]
-_LINE_BYTES_MAX = 64 << 10
 _ASIDES = (".unpacked", ".opened", ".writing")  # what a parser makes beside its result and does not live to take away
 LOG_NAME = "parser.log"  # what the parsers' libraries print; begun anew with each host
-_KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+_IDLE_MAX = 2  # processes that wait for the next file
+_REST_S = 300.0  # without a file, until the parsers are let go of
 
 
 class ParserDied(Exception):
@@ -35,7 +33,7 @@ class ParserDied(Exception):
 
 
 class _NeverStarted(ParserDied):
-    """The spare process was dead already when it was given work."""
+    """The process that was given the file was dead already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,59 +111,33 @@ def judge(code: int, caps: Caps, used_cpu_s: float) -> Exception:
     return ParserDied(f"its parser ended with code {code} and no word")
 
 
-def cpu_s(pid: int) -> float:
-    """Processor seconds that a live process has used; 0 when it can't be told."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return 0.0
-
-
 class ParserPool:
     """`parse` may run in as many calls at once as its caller likes; each has a process to itself."""
 
     def __init__(self, caps: Caps, work: Path, beat: Callable[[], None] = lambda: None) -> None:
         self._caps, self._work, self._beat = caps, work, beat
-        self.spare: Process | None = None
-        self._spawning: asyncio.Task[None] | None = None
+        self.idle: list[Nurse] = []
+        self.memory_bytes = 0  # the most that a parser took
+        self._used_at = time.monotonic()
         self._closed = False
 
     async def warm(self) -> None:
-        """Have a spare process waiting."""
-        if self.spare is None and not self._closed:
-            self.spare = await self._spawn()
+        """Have a process waiting."""
+        if not self.idle and not self._closed:
+            self.idle.append(await self._start())
 
-    async def _spawn(self) -> Process:
+    async def _start(self) -> Nurse:
         self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
-        environment = {k: v for k in _KEPT_ENVIRONMENT if (v := os.environ.get(k))}
-        environment |= {"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
         with (self._work / LOG_NAME).open("ab") as log:
-            return await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # what lies in its folder is no module
-                "-s",
-                "-m",
-                "actors.ingest.child",
-                str(os.getpid()),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                cwd=self._work,
-                limit=_LINE_BYTES_MAX,
-                start_new_session=True,
-            )
+            return await nurse.start(self._work, log)
 
-    async def _take(self) -> Process:
-        if self._spawning is not None:
-            await asyncio.wait([self._spawning])
-        process, self.spare = self.spare, None
-        if process is None or process.returncode is not None:
-            process = await self._spawn()
-        if not self._closed:
-            self._spawning = asyncio.create_task(self.warm())
-        return process
+    async def _take(self) -> Nurse:
+        while self.idle:
+            held = self.idle.pop()
+            if held.lives:
+                return held
+            await held.end()
+        return await self._start()
 
     async def parse(
         self,
@@ -205,58 +177,33 @@ class ParserPool:
 
     async def _attempt(self, request: dict[str, Any], on_progress: Callable[[int, int], None]) -> dict[str, Any]:
         try:
-            process = await self._take()
+            taken = await self._take()
         except OSError as error:  # no memory, no processes, no files left: none of it is the file's fault
             raise ParserDied(f"its parser could not be started: {error}") from error
+        whole = False
         try:
-            return await self._ask(process, request, on_progress)
+            end = await self._ask(taken, request, on_progress)
+            whole = taken.lives
         finally:
-            await _end(process)
+            self._used_at = time.monotonic()
+            if whole and not self._closed and len(self.idle) < _IDLE_MAX:
+                self.idle.append(taken)
+            else:
+                await taken.end()
+        self.memory_bytes = max(self.memory_bytes, end.memory_bytes)
+        if end.answer is not None:
+            return end.answer
+        if not end.started:
+            raise _NeverStarted(f"its parser ended with code {end.code}")
+        raise judge(end.code, self._caps, end.cpu_s)
 
-    async def _ask(self, process: Process, request: dict[str, Any], on_progress: Callable[[int, int], None]) -> dict[str, Any]:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        deadline = asyncio.get_running_loop().time() + self._caps.wall_s_max
-        used_cpu_s = 0.0
-        started = False
-        with contextlib.suppress(ConnectionError):
-            process.stdin.write(orjson.dumps(request) + b"\n")
-            await process.stdin.drain()
-        reading = asyncio.create_task(process.stdout.readline())
+    async def _ask(self, taken: Nurse, request: dict[str, Any], on_progress: Callable[[int, int], None]) -> End:
         try:
-            while True:
-                await asyncio.wait([reading], timeout=0.5)
-                self._beat()  # it lives, and its caps bound how long
-                if not reading.done():
-                    used_cpu_s = max(used_cpu_s, cpu_s(process.pid))
-                    if asyncio.get_running_loop().time() > deadline:
-                        raise self._too_slow(used_cpu_s)
-                    continue
-                line = reading.result()
-                if not line:
-                    code = await self._code(process, deadline, used_cpu_s)
-                    raise (
-                        judge(code, self._caps, used_cpu_s) if started else _NeverStarted(f"its parser ended with code {code}")
-                    )
-                answer: dict[str, Any] = orjson.loads(line)
-                started = True
-                if answer["status"] == "progress":
-                    on_progress(answer["done"], answer["total"])
-                elif answer["status"] != "started":
-                    return answer
-                reading = asyncio.create_task(process.stdout.readline())
+            return await taken.ask(request, self._caps.wall_s_max, on_progress, self._beat)
+        except TooSlow as slow:
+            raise self._too_slow(slow.cpu_s) from None
         except (ValueError, KeyError, TypeError) as error:
             raise Refused("damaged", f"it is damaged: its parser answered nonsense ({error})") from error
-        finally:
-            reading.cancel()
-
-    async def _code(self, process: Process, deadline: float, used_cpu_s: float) -> int:
-        """The exit code of a child that says nothing more, within its time: it may have closed its end and live on."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await process.wait()
-        except TimeoutError:
-            raise self._too_slow(used_cpu_s) from None
 
     def _too_slow(self, used_cpu_s: float) -> Exception:
         limit_s = self._caps.wall_s_max
@@ -266,21 +213,18 @@ class ParserPool:
         why = f"reading it took more than {limit_s:g} s, most of them waiting for a busy PC"
         return ParserDied(why, "too_slow", details)
 
+    async def rest(self) -> None:
+        """When no file came for a while, what was loaded for them is let go of."""
+        if time.monotonic() - self._used_at > _REST_S and any(held.used for held in self.idle):
+            await self._end_idle()
+            await self.warm()
+
+    async def _end_idle(self) -> None:
+        held, self.idle = self.idle, []
+        for each in held:
+            await each.end()
+
     async def close(self) -> None:
-        """End the spare process; a parse in flight is its caller's to cancel. Harmless twice."""
+        """End what waits; a parse in flight is its caller's to cancel. Harmless twice."""
         self._closed = True
-        if self._spawning is not None:
-            await asyncio.wait([self._spawning])
-        if self.spare is not None:
-            await _end(self.spare)
-            self.spare = None
-
-
-async def _end(process: Process) -> None:
-    """Kill it if it lives, and reap it."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    if process.stdin is not None:
-        process.stdin.close()
-    await process.wait()
+        await self._end_idle()

@@ -14,6 +14,16 @@ from actors.ingest.parsed import Parsed, Refused, too_much_memory
 from actors.ingest.sniffing import kind_of
 from actors.ingest.source import Source
 
+_LIBRARIES = (
+    "charset_normalizer",
+    "markdown_it",
+    "msoffcrypto",
+    "olefile",
+    "oxmsg",
+    "pypdfium2",
+    "pyzipper",
+    "striprtf.striprtf",
+)
 # Each format in a module of its own, loaded when a file of it comes: a child must start quickly.
 _FORMATS = {
     "pdf": "pdf",
@@ -38,6 +48,14 @@ _FORMATS = {
 
 def _too_large(why: str, source: Source) -> Refused:
     return Refused("too_large", why, {"limit_bytes": source.caps.file_bytes_max})
+
+
+def load_formats() -> None:
+    """Import every parser with what it needs."""
+    for name in (*_FORMATS.values(), "package"):
+        import_module(f"actors.ingest.formats.{name}")
+    for library in _LIBRARIES:
+        import_module(library)
 
 
 @contextlib.contextmanager

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from actors.ingest import parser_pool
 from actors.ingest.caps import Caps
+from actors.ingest.nurse import Nurse, TooSlow, cpu_s
 from actors.ingest.parsed import Refused
-from actors.ingest.parser_pool import ParsedFile, ParserDied, ParserPool, cpu_s, judge
+from actors.ingest.parser_pool import ParsedFile, ParserDied, ParserPool, judge
 from actors.ingest.reading import read
 from actors.ingest.source import Source
 from perenne.testing import eventually
@@ -36,8 +38,7 @@ async def parse(pool: ParserPool, tmp_path: Path, content: bytes, name: str, **m
 
 
 def pid_of(pool: ParserPool) -> int:
-    assert pool.spare is not None
-    return pool.spare.pid
+    return pool.idle[-1].pid
 
 
 async def test_a_file_is_parsed_beside_us_with_passages_that_are_its_text(pool: ParserPool, tmp_path: Path) -> None:
@@ -88,10 +89,10 @@ async def test_a_parser_that_is_stopped_ends_at_the_wall_clock_and_is_ours_to_an
 
 async def test_a_parser_killed_from_outside_is_not_the_files_fault(pool: ParserPool, tmp_path: Path) -> None:
     await pool.warm()
-    pid = pid_of(pool)
+    taken = pool.idle[-1]
     parsing = asyncio.create_task(parse(pool, tmp_path, b"<table>" + b"<tr><td>cell and words" * 400_000, "a.html"))
-    await eventually(lambda: cpu_s(pid) > 0.3)
-    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: cpu_s(taken.child) > 0.3, 30.0)
+    os.kill(taken.child, signal.SIGKILL)
     with pytest.raises(ParserDied, match="killed from outside"):
         await parsing
     assert (await parse(pool, tmp_path, b"Words.", "a.txt")).text == "Words."
@@ -102,11 +103,51 @@ async def test_a_cancelled_parse_leaves_no_process(pool: ParserPool, tmp_path: P
     pid = pid_of(pool)
     os.kill(pid, signal.SIGSTOP)
     parsing = asyncio.create_task(parse(pool, tmp_path, b"Words.", "a.txt"))
-    await eventually(lambda: pool.spare is None or pool.spare.pid != pid)
+    await eventually(lambda: not pool.idle)
     parsing.cancel()
     await asyncio.gather(parsing, return_exceptions=True)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_files_are_read_by_children_of_one_process_which_none_of_them_ends(pool: ParserPool, tmp_path: Path) -> None:
+    await parse(pool, tmp_path, b"Words.", "a.txt")
+    pid = pid_of(pool)
+    with pytest.raises(Refused):
+        await parse(pool, tmp_path, b"%PDF-1.4 and nothing else", "a.pdf")
+    taken = pool.idle[-1]
+    parsing = asyncio.create_task(parse(pool, tmp_path, b"<table>" + b"<tr><td>cell and words" * 400_000, "a.html"))
+    await eventually(lambda: cpu_s(taken.child) > 0.1, 30.0)
+    os.kill(taken.child, signal.SIGSEGV)
+    with pytest.raises(Refused, match="its parser crashed"):
+        await parsing
+    assert (await parse(pool, tmp_path, b"Words.", "a.txt")).text == "Words."
+    assert pid_of(pool) == pid
+    assert pool.memory_bytes > 10 << 20
+
+
+async def test_a_cancelled_parse_ends_the_child_too(pool: ParserPool, tmp_path: Path) -> None:
+    await pool.warm()
+    taken = pool.idle[-1]
+    parsing = asyncio.create_task(parse(pool, tmp_path, b"<table>" + b"<tr><td>cell and words" * 400_000, "a.html"))
+    await eventually(lambda: cpu_s(taken.child) > 0.1, 30.0)
+    child = taken.child
+    parsing.cancel()
+    await asyncio.gather(parsing, return_exceptions=True)
+    await eventually(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2])
+
+
+async def test_parsers_that_nobody_needs_are_let_go_of(
+    pool: ParserPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await parse(pool, tmp_path, b"Words.", "a.txt")
+    pid = pid_of(pool)
+    await pool.rest()
+    assert pid_of(pool) == pid
+    monkeypatch.setattr(parser_pool, "_REST_S", 0.0)
+    await pool.rest()
+    assert pid_of(pool) != pid
+    assert not pool.idle[-1].used
 
 
 async def test_a_spare_that_died_is_replaced(pool: ParserPool, tmp_path: Path) -> None:
@@ -124,7 +165,7 @@ async def test_the_parser_dies_with_its_parent(tmp_path: Path) -> None:
         "async def main():\n"
         f"    pool = ParserPool(CAPS, Path({str(tmp_path)!r}))\n"
         "    await pool.warm()\n"
-        "    print(pool.spare.pid, flush=True)\n"
+        "    print(pool.idle[-1].pid, flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
         "asyncio.run(main())\n"
     )
@@ -206,13 +247,13 @@ async def test_a_parser_that_cannot_be_started_is_no_fault_of_the_file(tmp_path:
     await pool.close()
 
 
-async def test_a_parser_that_closes_its_end_and_lives_on_is_given_its_time_and_no_more(tmp_path: Path) -> None:
+async def test_a_parser_that_closes_its_end_and_lives_on_is_given_its_time_and_no_more() -> None:
     # Its exit code was waited for without any bound.
-    pool = ParserPool(CAPS, tmp_path / "work")
-    process = await asyncio.create_subprocess_exec("sleep", "60")
+    pipe = asyncio.subprocess.PIPE
+    command = ("sh", "-c", "exec 1>&-; sleep 60")
+    taken = Nurse(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True))
     try:
-        with pytest.raises(ParserDied, match="took more than 40 s"):
-            await asyncio.wait_for(pool._code(process, asyncio.get_running_loop().time() + 0.1, 0.0), 5.0)
+        with pytest.raises(TooSlow):
+            await asyncio.wait_for(taken.ask({}, 0.5, lambda done, total: None, lambda: None), 10.0)
     finally:
-        process.kill()
-        await process.wait()
+        await taken.end()
