@@ -13,6 +13,7 @@ from actors.store.database import reading_engine
 from actors.store.deadlines import ended_at, was_ended
 from actors.store.fulltext import WordCounts
 from actors.store.migrate import held_revision, wanted_revision
+from actors.store.nul import without_nul
 from actors.store.postgresql import first_line
 from perenne.errors import DeadlineExceeded, InvalidRequest, Unavailable
 
@@ -67,6 +68,7 @@ class ReaderCore:
     ) -> T:
         if time.monotonic() >= until:
             raise self._late(question)
+        args, kwargs = without_nul(args), without_nul(kwargs)  # nothing that is kept holds one
         try:
             conn = self._connection()
             with conn.begin(), ended_at(conn, until):

@@ -42,13 +42,14 @@ def _bytes_as_hash(value: Any) -> str:
     raise TypeError(f"a {type(value).__name__} cannot be stored")
 
 
-def body_of(command: c.Command) -> bytes:
-    """The hash of a command's kind and content. InvalidRequest when it holds what no JSON can: a lone surrogate, a NaN in a key."""
+def body_of(command: c.Command) -> tuple[bytes, bool]:
+    """The hash of a command's kind and content, and whether a text of it may hold a NUL. InvalidRequest when it holds what no JSON
+    can: a lone surrogate, a NaN in a key."""
     try:
         body = orjson.dumps(command, default=_bytes_as_hash, option=orjson.OPT_NON_STR_KEYS)
     except TypeError as error:
         raise InvalidRequest(f"the command cannot be stored: {error}") from error
-    return hashlib.blake2b(type(command).__name__.encode() + body, digest_size=16).digest()
+    return hashlib.blake2b(type(command).__name__.encode() + body, digest_size=16).digest(), b"\\u0000" in body
 
 
 def find(conn: Connection, ids: list[str]) -> dict[str, Any]:

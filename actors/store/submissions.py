@@ -11,6 +11,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from actors.store import remembered
 from actors.store.handlers import HANDLERS, PREPARERS
+from actors.store.nul import NUL, without_nul
+from actors.store.postgresql import first_line
 from perenne import names
 from perenne.errors import Conflict, InvalidRequest, NotFound, PerenneError, Unavailable
 from perenne.messages.commands import Command, Outcome
@@ -42,7 +44,8 @@ def item_of(command: Command) -> Item:
         raise InvalidRequest(f"expected commands, got a {type(command).__name__}", "commands")
     try:
         _check_ids(command)
-        body = remembered.body_of(command)
+        body, nul = remembered.body_of(command)
+        command = without_nul(command) if nul else command
         prepare = PREPARERS.get(type(command))
         return Item(command, body, None, None if prepare is None else prepare(command))
     except PerenneError as error:
@@ -55,8 +58,8 @@ def _check_ids(command: Command) -> None:
     if type(command) not in HANDLERS:
         raise InvalidRequest(f"{type(command).__name__} is no command of this store")
     for name, id in (("command_id", command.command_id), ("user_id", command.user_id)):
-        if not isinstance(id, str) or not 0 < len(id) <= ID_CHARS_MAX:
-            came = f"{len(id)} characters" if isinstance(id, str) else f"a {type(id).__name__}"
+        if not isinstance(id, str) or not 0 < len(id) <= ID_CHARS_MAX or NUL in id:
+            came = f"{len(id)} characters, or a NUL" if isinstance(id, str) else f"a {type(id).__name__}"
             raise InvalidRequest(f"{name}: expected 1 to {ID_CHARS_MAX} characters, got {came}", name)
 
 
@@ -66,11 +69,13 @@ def in_our_words(error: Exception, command: Command) -> PerenneError:
         return error
     kind = type(command).__name__
     if isinstance(error, IntegrityError):
-        said = str(error.orig)
+        said = first_line(error)
         if "FOREIGN KEY" in said.upper():
             return NotFound("user", command.user_id)
         return Conflict(f"{kind}: an id is taken already ({said})")
-    if isinstance(error, DataError | ValueError | OverflowError | TypeError):
+    if isinstance(error, DataError):
+        return InvalidRequest(f"{kind}: {first_line(error)}")
+    if isinstance(error, ValueError | OverflowError | TypeError):
         return InvalidRequest(f"{kind}: {error}")
     log.error("%s failed", kind, exc_info=error)
     return PerenneError(f"{kind} failed: {type(error).__name__}: {error}")

@@ -230,6 +230,22 @@ def test_a_word_that_stood_nowhere_is_found_as_soon_as_it_stands_somewhere(house
     assert found(house, "harbour") == ["a"]
 
 
+def test_a_nul_is_kept_as_the_sign_for_what_cannot_be_kept(house: StoreHouse) -> None:
+    # PostgreSQL refuses it in any text, SQLite does not: a document that one keeps, the other would not.
+    job = house.lines()
+    house.store(job, passage("a\0b", "the har\0bour \\u0000 lights"))
+    (document,) = house.ask(reading.list_documents, "ana", None, None, 10, None).items
+    assert (document.external_id, document.title) == ("a\ufffdb", "title of a\ufffdb")
+    assert house.ask(reading.document_text, "ana", document.id, 0, None).text == "the har\ufffdbour \\u0000 lights"
+    assert found(house, "lights", external_ids=("a\0b",)) == ["a\ufffdb"]
+    assert house.do(c.CreateProject, project_id="p", name="n\0").name == "n\ufffd"
+    assert house.ask(reading.find_project, "ana", "n\0").id == "p"
+    with pytest.raises(NotFound):
+        house.ask(reading.find_project, "ana", "other\0")
+    with pytest.raises(InvalidRequest, match="NUL"):
+        house.do(c.CreateProject, command_id="x\0", project_id="q", name="q")
+
+
 @pytest.mark.parametrize(
     "broken",
     [
