@@ -19,6 +19,7 @@ from cluster.doorbell import ask_status
 from cluster.environment import CHECKOUT, client_environment, token_path
 from cluster.first_boot import key_path
 from cluster.instance import HomeLock, read_instance
+from cluster.ports import is_free
 from cluster.processes import end, of_instance
 from perenne.errors import PerenneError
 from perenne.messages.health import TreeStatus
@@ -32,6 +33,7 @@ EXIT_MACHINE = 3  # something about this machine: a taken port, too little memor
 EXIT_NOT_RUNNING = 4
 _DOWN_TIMEOUT_S = 60.0
 _DETACH_TIMEOUT_S = 180.0
+_DASHBOARD_WITHIN_S = 60.0
 
 
 def _settings() -> Settings:
@@ -177,12 +179,18 @@ def _table(http: str, tree: TreeStatus) -> str:
 
 
 def dashboard(as_json: Json = False) -> None:
-    """Where Ray's dashboard is, and the token that it asks for."""
+    """Where Ray's dashboard is, and the token that it asks for. It begins after all else: a page that is not there yet is waited for."""
     settings = _settings()
     known = read_instance(settings.home)
     if HomeLock(settings.home).holder() is None or known is None:
         typer.echo(f"nothing is running on {settings.home}: start it with `perenne up`", err=True)
         raise typer.Exit(EXIT_NOT_RUNNING)
+    until = time.monotonic() + _DASHBOARD_WITHIN_S
+    while is_free(known.ports["dashboard"]):
+        if time.monotonic() > until:
+            typer.echo(f"the dashboard has not begun within {_DASHBOARD_WITHIN_S:g} s", err=True)
+            break
+        time.sleep(0.2)
     if as_json:
         facts = {"url": known.dashboard, "token_path": known.token_path, "environment": client_environment(settings)}
         typer.echo(json.dumps(facts))

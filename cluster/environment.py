@@ -29,6 +29,11 @@ def control_plane_path(settings: Settings) -> Path:
     return Path(settings.ray_dir, "gcs")
 
 
+def ready_path(ray_dir: str) -> str:
+    """A file that is there once the instance was ready: what is not needed for answers waits for it."""
+    return str(Path(ray_dir, "ready"))
+
+
 def haproxy_path(settings: Settings) -> Path:
     """Short: Serve adds the node's id of 56 characters, and HAProxy takes socket paths up to 97 in all."""
     return Path(settings.ray_dir, "h")
@@ -102,6 +107,7 @@ _QUIET = {
 def head_environment(settings: Settings, ports: Ports, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The whole environment of the head, and so of every actor and replica."""
     kept = {name: value for name, value in inherited.items() if not name.startswith(("RAY_", "PERENNE_"))}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of thirty processes compiles our code anew, at every start
     control = {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(control_plane_path(settings))}
     return {
         **kept,

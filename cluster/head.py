@@ -4,13 +4,14 @@ import logging
 import os
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from cluster.environment import CHECKOUT, head_arguments, head_environment
+from cluster.environment import CHECKOUT, head_arguments, head_environment, ready_path
 from cluster.instance import Instance
 from cluster.processes import Proc, end, of_instance, proc
 from perenne.errors import Unavailable
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 120.0  # a cold disk on a small PC
 CONTROL_PLANE_BACK_S = 15.0  # a control plane that was started again answers within this, or the whole head is started anew
+
+ZYGOTE_AGAIN_S = 30.0  # between two starts of a zygote that dies: without one, workers begin the slow way
+_TITLE_ROOM = "." * 200  # a fork's title has the room of the zygote's arguments
 
 # How to know a process of the head by its command line.
 _PARTS = {"gcs": "gcs_server", "raylet": "raylet/raylet", "dashboard": "dashboard/dashboard.py"}
@@ -40,9 +44,12 @@ class Head:
         self.environment = head_environment(settings, instance.ports)
         self._parts: dict[str, _Part] = {}
         self._log = settings.path("logs", "ray-start.log")
+        self._zygote: subprocess.Popen[bytes] | None = None
+        self._zygote_at = 0.0
 
     def start(self) -> None:
         """Start Ray. Raises Unavailable with Ray's own words when it does not come up."""
+        self.keep_zygote()
         with open(self._log, "wb") as output:
             try:
                 done = subprocess.run(
@@ -62,11 +69,32 @@ class Head:
             raise Unavailable("Ray", 5.0, f"it did not start: {last_words(self._log)}")
         self._find_parts()
 
+    def keep_zygote(self) -> None:
+        """Start the process that Ray's workers are forked from, unless it runs or died a moment ago."""
+        now = time.monotonic()
+        if self._zygote is not None and (self._zygote.poll() is None or now - self._zygote_at < ZYGOTE_AGAIN_S):
+            return
+        self._zygote_at = now
+        with open(self._settings.path("logs", "zygote.log"), "ab") as output:
+            self._zygote = subprocess.Popen(
+                [sys.executable, "-P", "-m", "cluster.zygote", _TITLE_ROOM],
+                env=self.environment,
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def let_dashboard(self) -> None:
+        """All that answers is ready: the dashboard may begin."""
+        Path(ready_path(self._instance.ray_dir)).touch()
+
     def _find_parts(self) -> None:
         self._parts = {}
         for held in of_instance(self._instance.ray_dir).values():
             command = held.command()
-            line = " ".join(command[:4])
+            line = " ".join(command[:6])
             for part, sign in _PARTS.items():
                 if sign in line and part not in self._parts and "from multiprocessing" not in line:
                     self._parts[part] = _Part(held, command, _environment_of(held.pid) or self.environment)

@@ -21,6 +21,7 @@ from cluster.environment import CHECKOUT
 from cluster.head import Head, last_words
 from cluster.instance import HomeLock, Instance, prepare, save
 from cluster.processes import end, of_instance, proc
+from cluster.restarts import Intensity, decide
 from cluster.version import version
 from perenne.errors import Conflict, PerenneError, Unavailable
 from perenne.messages.health import TreeStatus
@@ -37,6 +38,8 @@ BIRTH_S = 60.0  # a Supervisor that never came is put there anew after this
 STOP_TREE_S = 25.0
 HEAD_STARTS_MAX = 5  # whole heads in a row that did not live for HEAD_SETTLED_S
 HEAD_SETTLED_S = 120.0
+# An igniter that fails is begun again at once, then ever later.
+IGNITING = Intensity(window_s=600.0, free=1, backoff_s=0.5, backoff_max_s=30.0, held_after=1000)
 
 Say = Callable[[str], None]
 
@@ -51,6 +54,7 @@ class Root:
         self._head: Head | None = None
         self._ending = threading.Event()
         self._igniter: subprocess.Popen[bytes] | None = None
+        self._igniter_failures: tuple[float, ...] = ()
         self._words: list[dict[str, Any]] = []
         self._supervisor_pid = 0
         self._silent = 0
@@ -108,6 +112,8 @@ class Root:
         self._head_starts += 1
         self._head_started_at = time.monotonic()
         head.start()
+        if self._ready_said:
+            head.let_dashboard()
         self._ignite()
 
     # The igniter
@@ -169,7 +175,8 @@ class Root:
                 return
         if "dashboard" in lost:
             self._head.start_again("dashboard")
-        self._hear()
+        self._head.keep_zygote()
+        self._hear(time.monotonic())
         if time.monotonic() - self._asked_at >= PULSE_S:
             self._asked_at = time.monotonic()
             self._feel_pulse()
@@ -187,7 +194,7 @@ class Root:
         self._supervisor_pid = self._silent = 0
         self._start_head()
 
-    def _hear(self) -> None:
+    def _hear(self, now: float) -> None:
         while self._words:
             word = self._words.pop(0)
             if word["event"] == "error":
@@ -197,8 +204,13 @@ class Root:
         if self._igniter is not None and self._igniter.poll() not in (None, 0):
             log.error("the igniter failed: %s", last_words(self._settings.path("logs", "ignite.log")))
             self._igniter = None
-            if not self._announced:
-                self._ignite()
+            self._igniter_failures = (*self._igniter_failures[-IGNITING.held_after :], now)
+        if self._igniter is None and self._igniter_failures and not self._announced and self._may_ignite(now):
+            self._ignite()
+
+    def _may_ignite(self, now: float) -> bool:
+        failures = self._igniter_failures
+        return decide(failures, now, IGNITING, seed=len(failures)).decision == "go"
 
     def _announce(self, secret: str | None) -> None:
         if self._announced:
@@ -228,7 +240,7 @@ class Root:
             self._kill_supervisor()
         elif not self._supervisor_pid and time.monotonic() - self._ignited_at > BIRTH_S:
             log.error("the Supervisor did not come: it is put there anew")
-            self._igniter = None
+            self._end_igniter()
             self._ignite()
 
     def _kill_supervisor(self) -> None:
@@ -252,6 +264,8 @@ class Root:
             self._said = reasons
         if status.ready and self._announced and not self._ready_said:
             self._ready_said = True
+            assert self._head is not None
+            self._head.let_dashboard()
             self._say(f"ready after {time.monotonic() - self._begun:.1f} s")
 
     # The end

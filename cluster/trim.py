@@ -7,16 +7,21 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+from cluster.environment import CHECKOUT, MARK, ready_path
+
 log = logging.getLogger(__name__)
 
-DASHBOARD_NICE = 15  # its figures may wait, answers may not: it loads (1.6 s of processor time) when there is time
+DASHBOARD_NICE = 15  # its figures may wait, answers may not
+# The dashboard needs 2.5 s of processor time to load: it begins once the file is there that says that all is ready, or after two minutes.
+_WAIT = ("/bin/sh", "-c", 'n=0; until [ -e "$0" ] || [ $n -ge 120 ]; do sleep 1; n=$((n+1)); done; exec "$@"')
 
 
 def without_spare_processes(parameters: Any, head: bool) -> None:
     """No Ray Client server: clients of ours are drivers on this machine or come over HTTP. 50 MB and a port less. The dashboard
-    comes up beside the rest instead of before it."""
+    comes up after the rest instead of before it. Workers are forked (`cluster/zygote.py`)."""
     if head:
         parameters.ray_client_server_port = None
+        parameters.worker_path = str(CHECKOUT / "cluster" / "worker.py")
         from ray._private import services
 
         rays = cast("Any", services)
@@ -24,10 +29,10 @@ def without_spare_processes(parameters: Any, head: bool) -> None:
 
 
 def dashboard_aside(start: Callable[..., tuple[str, Any]]) -> Callable[..., tuple[str, Any]]:
-    """Ray's `start_api_server`, without its wait for the dashboard's answer, and with a dashboard that gives way to all else."""
+    """Ray's `start_api_server`, without its wait for the dashboard's answer; the dashboard begins last and gives way to all else."""
 
     def start_api_server(include: bool | None, raises: bool, host: str, *given: Any, port: int, **more: Any) -> tuple[str, Any]:
-        with _known_address(f"{host}:{port}"):
+        with _known_address(f"{host}:{port}"), _last():
             url, process = start(include, raises, host, *given, port=port, **more)
         if process is not None:
             try:
@@ -55,3 +60,21 @@ def _known_address(address: str) -> Iterator[None]:
         yield
     finally:
         ours._internal_kv_get = asked
+
+
+@contextlib.contextmanager
+def _last() -> Iterator[None]:
+    """What Ray starts here waits for the instance to be ready."""
+    from ray._private import services
+
+    rays: Any = services
+    begin = rays.start_ray_process
+
+    def start_ray_process(command: list[str], *given: Any, **more: Any) -> Any:
+        return begin([*_WAIT, ready_path(os.environ[MARK]), *command], *given, **more)
+
+    rays.start_ray_process = start_ray_process
+    try:
+        yield
+    finally:
+        rays.start_ray_process = begin

@@ -7,14 +7,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cluster import doorbell, spawning
 from cluster.instance import HomeLock
-from cluster.root import Root
+from cluster.root import IGNITING, Root
 from cluster.tending import Tending
 from perenne.errors import Unavailable
 from perenne.settings import Settings, load_settings
@@ -114,3 +116,25 @@ async def test_a_model_with_a_fault_of_its_own_is_a_state_and_no_failed_tick(set
     await tending._look_at_model(standing)
     assert standing.status().state == "starting"
     assert "a fault of the replica's own" in standing.status().detail
+
+
+def test_an_igniter_that_fails_again_and_again_is_begun_ever_later(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was begun again at each look, twice a second, for as long as its fault lasted: each of them is a second of a core."""
+    root: Any = Root(settings, lambda line: None)
+    begun: list[float] = []
+    now = 0.0
+
+    def ignite(root: Any) -> None:
+        begun.append(now)
+        root._igniter = SimpleNamespace(poll=lambda: 1)  # it fails at once
+
+    monkeypatch.setattr(Root, "_ignite", ignite)
+    root._ignite()
+    while now < 600.0:
+        now += 0.5
+        root._hear(now)
+    assert begun[1] == 0.5, "the first time at once"
+    assert 15 < len(begun) < 40
+    pauses = [later - earlier for earlier, later in pairwise(begun)]
+    assert max(pauses) <= 1.25 * IGNITING.backoff_max_s + 0.5
+    assert min(pauses[-5:]) >= 0.75 * IGNITING.backoff_max_s

@@ -10,14 +10,15 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from ray._private import services
 from ray.experimental import internal_kv
 
 from cluster import applications, spawning, tending
 from cluster.applied import Applied
-from cluster.environment import CHECKOUT
+from cluster.environment import CHECKOUT, MARK, ready_path
 from cluster.tending import Tending
 from cluster.tree import Child, build_tree, spec_hash
 from cluster.trim import DASHBOARD_NICE, dashboard_aside
@@ -204,6 +205,31 @@ def test_the_start_does_not_wait_for_the_dashboard_which_gives_way_to_all_else()
     assert url == "127.0.0.1:8265"
     assert nice == max(DASHBOARD_NICE, os.getpriority(os.PRIO_PROCESS, 0))
     assert internal_kv._internal_kv_get is untouched
+
+
+def test_the_dashboard_begins_once_all_is_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MARK, str(tmp_path))
+    begun = tmp_path / "begun"
+    children: list[subprocess.Popen[bytes]] = []
+
+    def begin(command: list[str], process_type: str) -> Any:
+        children.append(subprocess.Popen(command))
+        return SimpleNamespace(process=children[0])
+
+    monkeypatch.setattr(services, "start_ray_process", begin)
+
+    def start(include: bool, raises: bool, host: str, *, port: int) -> tuple[str, Any]:
+        return "", cast("Any", services).start_ray_process(["/usr/bin/touch", str(begun)], "dashboard")
+
+    dashboard_aside(start)(True, True, "127.0.0.1", port=8265)
+    assert services.start_ray_process is begin
+    (child,) = children
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.8)
+    assert not begun.exists()
+    Path(ready_path(str(tmp_path))).touch()
+    assert child.wait(10) == 0
+    assert begun.exists()
 
 
 def test_ray_start_imports_none_of_serve() -> None:

@@ -1,0 +1,157 @@
+"""`python -m cluster.zygote`: a process that has loaded what workers of Ray's load, and forks one when Ray asks (`cluster/worker.py`).
+
+A worker that begins with nothing spends 0.5 to 1.3 s of a core on imports, and an instance starts fourteen of them on two cores; forked, it
+spends a third of that, and the pages are shared. Two things are never loaded here: Ray, which at its import reads what belongs to one
+worker, draws from its generator of ids and reads its settings; and anything of ours, so that a child that is made anew after a change
+of our code gets the new code.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import logging
+import os
+import runpy
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+# What Ray, Ray Serve and our actors import of others, and what takes long.
+PRELOADED = (
+    "aiohttp",
+    "alembic.command",
+    "asyncio",
+    "click",
+    "concurrent.futures.process",
+    "deprecated",
+    "fastapi",
+    "filelock",
+    "google.protobuf.internal.builder",
+    "google.protobuf.json_format",
+    "grpc",
+    "grpc_reflection.v1alpha.reflection",
+    "httpx",
+    "jsonschema",
+    "limits.aio",
+    "logging.config",
+    "msgpack",
+    "multiprocessing",
+    "numpy",
+    "opentelemetry.exporter.prometheus",
+    "opentelemetry.sdk.metrics",
+    "opentelemetry.sdk.trace",
+    "packaging.version",
+    "pdb",
+    "prometheus_client",
+    "pydantic",
+    "pysqlite3",
+    "python_multipart",
+    "requests",
+    "sqlalchemy.dialects.sqlite",
+    "starlette.middleware.cors",
+    "tenacity",
+    "uvicorn.main",
+    "uvloop",
+    "watchfiles",
+    "yaml",
+)
+REQUEST_WITHIN_S = 5.0  # a child gives up on a request that does not come
+
+
+def socket_path(ray_dir: str) -> str:
+    return str(Path(ray_dir, "zygote.sock"))
+
+
+def load(modules: Iterable[str]) -> None:
+    """Import what is there of these; what is not, a worker that needs it will miss by itself."""
+    for module in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+
+
+def why_not() -> str | None:
+    """Why this process must not be forked: its threads would be missing in the forks, and with them what they hold."""
+    threads = len(os.listdir("/proc/self/task"))
+    return f"{threads} threads run in it" if threads > 1 else None
+
+
+def serve(door: socket.socket) -> None:
+    """Fork at each knock; the fork hears the request, so that no request can hurt this process. One that can't be forked is begun the usual
+    way by who asks."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies: Ray takes one for a living worker
+    gc.freeze()  # the collector leaves these pages alone, so that they stay shared
+    while True:
+        line, _ = door.accept()
+        with line:
+            try:
+                child = os.fork()
+            except OSError as error:
+                log.error("no worker could be forked: %s", error)
+                continue
+            if child == 0:
+                door.close()
+                become_worker(line)
+
+
+def become_worker(line: socket.socket) -> None:
+    """Never returns."""
+    try:
+        script = hear(line)
+        line.send(b"1")  # fails when who asked gave up, and began a worker itself
+        line.close()
+    except (OSError, ValueError, KeyError) as error:
+        log.error("a request for a worker broke off: %s", error)
+        os._exit(1)
+    runpy.run_path(script, run_name="__main__")
+    raise SystemExit
+
+
+def hear(line: socket.socket) -> str:
+    """Take over arguments, environment, folder, output and rank before the memory killer of who asks; the script to run."""
+    line.settimeout(REQUEST_WITHIN_S)
+    head, outputs, _, _ = socket.recv_fds(line, 4, 3)
+    length = int.from_bytes(head, "big")
+    body = b""
+    while len(body) < length:
+        piece = line.recv(length - len(body))
+        if not piece:
+            raise ValueError(f"expected {length} bytes, got {len(body)}")
+        body += piece
+    request = json.loads(body)
+    for number, output in enumerate(outputs):
+        os.dup2(output, number)
+        os.close(output)
+    os.setpgid(0, 0)  # as Ray does with a worker that it starts
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(request["oom_score_adj"])
+    sys.argv = request["arguments"]
+    return str(sys.argv[0])
+
+
+def main() -> int:
+    path = socket_path(os.environ["PERENNE_INSTANCE"])
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.bind(path)
+        door.listen(64)  # who asks before everything is loaded waits
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy begins threads otherwise
+        load(PRELOADED)
+        reason = why_not()
+        if reason is None:
+            serve(door)
+    log.error("workers are begun the slow way: %s", reason)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
