@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -32,7 +33,7 @@ class ModelSettings(_Frozen):
 
 
 class StoreSettings(_Frozen):
-    url: str | None = None  # None: SQLite at HOME/store/perenne.db
+    url: str | None = Field(default=None, repr=False)  # postgresql://…; None: SQLite at HOME/store/perenne.db
     readers: int = 1
     queue: int = Field(default=4096, ge=256)  # commands; at least what one call may carry
     batch: int = 512
@@ -54,6 +55,16 @@ class IngestSettings(_Frozen):
     wall_s_max: float = 600.0
     chunk_chars: int = 900
     lease_s: float = 30.0
+
+
+class IndexSettings(_Frozen):
+    """How vectors are searched. `kind`: every row looked at (`flat`), a graph over the vectors (`hnsw`) or over a byte for each of
+    their components (`sq8`); `auto` decides by rows and memory. Under `graph_rows` every row is looked at whatever the kind."""
+
+    kind: Literal["auto", "flat", "hnsw", "sq8"] = "auto"
+    graph_rows: int = Field(default=131_072, ge=1)
+    tail_rows: int = Field(default=16_384, ge=1)  # new rows in memory before they are merged, at least
+    memory_bytes: int | None = None  # that all vectors of this PC may want; None: a quarter of the machine's
 
 
 class EdgeSettings(_Frozen):
@@ -81,6 +92,7 @@ class Settings(_Frozen):
     embedding: ModelSettings
     store: StoreSettings = StoreSettings()
     ingest: IngestSettings = IngestSettings()
+    index: IndexSettings = IndexSettings()
     edge: EdgeSettings = EdgeSettings()
     health_period_s: float = 1.0
     chaos: bool = False  # opens hooks that tests use to break things; never set in a shipped configuration
@@ -97,6 +109,11 @@ class Settings(_Frozen):
     @property
     def database_url(self) -> str:
         return self.store.url or f"sqlite:///{self.path('store', 'perenne.db')}"
+
+
+def masked(text: str) -> str:
+    """The text without the passwords of the addresses in it."""
+    return re.sub(r"(://[^:/\s]*:)\S*@", r"\1***@", text)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,4 +178,4 @@ def load_settings(env: Mapping[str, str] = os.environ, configs: Path = CONFIGS) 
         return Settings.model_validate(values)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
-        raise ConfigurationError("; ".join(lines)) from error
+        raise ConfigurationError(masked("; ".join(lines))) from None  # its own words would show what came

@@ -46,6 +46,7 @@ class IndexShard:
 
     def _recover(self) -> None:
         from actors.index.follower import Follower
+        from actors.index.policy import limits_of
         from actors.index.shard import Shard
         from actors.index.snapshot import ShardSpec
         from actors.index.source import ForgetfulFeed, StoreFeed
@@ -53,7 +54,7 @@ class IndexShard:
 
         space, _, number = self._name.removeprefix("IndexShard-").rpartition("-")
         spec = ShardSpec(space, self._settings.embedding.model, int(number), self._settings.shards)
-        shard = Shard(self._settings.path("index", space, number), spec)
+        shard = Shard(self._settings.path("index", space, number), spec, limits=limits_of(self._settings))
         shard.open()
         readers = self._settings.store.readers
         feed = ForgetfulFeed if mutant_of(self._settings) == NO_REPLAY else StoreFeed

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from actors.index.gate import SequenceGate
 from actors.index.shard import Shard
@@ -19,6 +21,7 @@ PAGE_BYTES = 8 << 20  # of one page of the feed: 4,096 vectors of 512
 POLL_S = 2.0  # the net under the writer's push
 KEEP_S = 5.0  # how often a quiet shard looks whether a snapshot or a merge is due
 KEEP_AGAIN_S = 30.0  # after the disk failed
+LINK_NICE = 10  # of the thread that makes graphs: searches come first
 RETRY_S = 0.5  # after a source failed, with jitter
 START_S = 10.0  # a loop that is not there by then
 RESETS_AFTER = 2  # looks at a head behind what was applied, before all is forgotten
@@ -45,6 +48,7 @@ class Follower:
         self._troubles: dict[str, str] = {}
         self._started, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        self._linker = ThreadPoolExecutor(1, thread_name_prefix="linker", initializer=_be_nice)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         self._main: asyncio.Task[None] | None = None
@@ -69,6 +73,8 @@ class Follower:
     def stop(self, within_s: float = 5.0) -> None:
         """End following; what was fetched is applied or not, whole pages only. Harmless twice."""
         self._stopping.set()
+        self._shard.stop_linking()
+        self._linker.shutdown(wait=False, cancel_futures=True)
         if self._loop is not None and self._main is not None and not self._loop.is_closed():
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._main.cancel)
@@ -98,6 +104,7 @@ class Follower:
             tasks.create_task(self._watch(source, self._wake))
             tasks.create_task(self._pull(source, self._wake))
             tasks.create_task(self._keep())
+            tasks.create_task(self._link())
 
     def _trouble(self, where: str, what: str) -> None:
         """Say what is wrong in one place, or that nothing is any more."""
@@ -177,3 +184,25 @@ class Follower:
             if not isinstance(error, OSError):
                 log.exception("keeping the shard failed")
             self._trouble("disk", f"no snapshot can be written: {error}")
+
+    async def _link(self) -> None:
+        """Keep the graph at the policy's heels, in a thread of its own: a merge must not wait for it."""
+        while not self._stopping.is_set():
+            more = False
+            try:
+                more = await asyncio.get_running_loop().run_in_executor(self._linker, self._shard.link)
+                self._trouble("graph", "")
+            except Exception as error:
+                if self._stopping.is_set():
+                    return
+                log.exception("making the graph failed")
+                self._trouble("graph", f"the graph can't be made: {error}")
+            if not more:
+                await asyncio.sleep(KEEP_S if not self._troubles.get("graph") else KEEP_AGAIN_S)
+
+
+def _be_nice() -> None:
+    """On Linux a thread has a priority of its own."""
+    with contextlib.suppress(OSError):
+        here = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, here, os.getpriority(os.PRIO_PROCESS, here) + LINK_NICE)

@@ -46,18 +46,19 @@ class RowColumns:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def numbered(self, rows: Rows) -> "RowColumns":
+    def numbered(self, rows: Rows | slice) -> "RowColumns":
         return RowColumns(self.ids[rows], self.codes[rows], self.languages[rows])
 
     def renumbered(self, codes: NDArray[np.int32]) -> "RowColumns":
         """With the codes of a compacted table."""
         return RowColumns(self.ids, codes[self.codes], self.languages)
 
-    def followed_by(self, other: "RowColumns") -> "RowColumns":
-        return RowColumns(
-            np.concatenate([self.ids, other.ids]),
-            np.concatenate([self.codes, other.codes]),
-            np.concatenate([self.languages, other.languages]),
+    @classmethod
+    def joined(cls, parts: "Sequence[RowColumns]") -> "RowColumns":
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.codes for part in parts]),
+            np.concatenate([part.languages for part in parts]),
         )
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:

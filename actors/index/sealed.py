@@ -1,7 +1,7 @@
 """The sealed base: vectors in a file that FAISS maps and nobody changes any more.
 
-Adding to a mapped index, or removing from it, aborts the process; so this class has neither. Other kinds of base come beside
-`FlatBase` with the same three things: `count`, `vectors` for scoring rows by number, and a writer of their file.
+Adding to a mapped index, or removing from it, aborts the process; so this class has neither. Every kind of base has this file, for
+exact scores and for scoring rows by number; `guide.py` is what other kinds have beside it.
 """
 
 import hashlib
@@ -24,16 +24,14 @@ class FlatBase:
     def __init__(self, path: Path, dimension: int) -> None:
         """Raises ValueError when the file is no flat index of that dimension."""
         try:
-            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+            self.index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
             raise ValueError(f"{path.name} is not an index: {error}") from error
-        if not isinstance(self._index, faiss.IndexFlatIP) or self._index.d != dimension:
-            raise ValueError(
-                f"expected a flat index of {dimension} dimensions, got {type(self._index).__name__} {self._index.d}"
-            )
-        self.count = int(self._index.ntotal)
+        if not isinstance(self.index, faiss.IndexFlatIP) or self.index.d != dimension:
+            raise ValueError(f"expected a flat index of {dimension} dimensions, got {type(self.index).__name__} {self.index.d}")
+        self.count = int(self.index.ntotal)
         size = self.count * dimension
-        self.vectors: Vectors = faiss.rev_swig_ptr(self._index.get_xb(), size).reshape(self.count, dimension)
+        self.vectors: Vectors = faiss.rev_swig_ptr(self.index.get_xb(), size).reshape(self.count, dimension)
 
 
 def _header(dimension: int, count: int) -> bytes:

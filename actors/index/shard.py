@@ -4,18 +4,21 @@ import contextlib
 import json
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from actors.index import policy
+from actors.index.arrangement import Given, arrange
 from actors.index.documents import DocumentTable
-from actors.index.ranking import Rows, Scores, Vectors, best, exact_scores, quick_scores, ranked
+from actors.index.guide import neighbours
+from actors.index.linking import linked
+from actors.index.parts import Part, nearest
+from actors.index.ranking import Rows, ranked
 from actors.index.rows import Languages, RowColumns, Tail
-from actors.index.sealed import FlatBase, write_flat
+from actors.index.sealing import File, Sealed, Sealer
 from actors.index.snapshot import DamagedSnapshot, Manifest, ShardSpec, SnapshotFolder
 from perenne import names
 from perenne.clock import Clock, SystemClock
@@ -24,21 +27,7 @@ from perenne.messages.search import Feed, FeedItem, ShardHits, ShardQuery
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Rows that are searched together. `holder` keeps a mapping alive as long as its vectors are read."""
-
-    columns: RowColumns
-    vectors: Vectors
-    holder: object = None
-
-    def allowed_rows(self, codes: NDArray[np.bool_], languages: list[int] | None) -> Rows | None:
-        """The rows that a filter lets through; None for all of them."""
-        mask = codes[self.columns.codes]
-        if languages is not None:
-            mask &= np.isin(self.columns.languages, languages)
-        return None if mask.all() else np.flatnonzero(mask)
+LINK_ROWS = 65_536  # linked between two writings of the graph: half a minute's work, the most that a death costs
 
 
 class Shard:
@@ -47,20 +36,22 @@ class Shard:
     A search sees the shard as it was at one sequence and holds the lock only to take hold of the parts, so that
     neither feeding nor merging waits for it. Applying what was applied changes nothing."""
 
-    def __init__(self, folder: Path, spec: ShardSpec, clock: Clock | None = None) -> None:
+    def __init__(self, folder: Path, spec: ShardSpec, clock: Clock | None = None, limits: policy.Limits = policy.USUAL) -> None:
         """Nothing is read before `open`."""
         self._files, self._spec, self._clock = SnapshotFolder(folder, spec), spec, clock or SystemClock()
+        self._limits, self._sealer = limits, Sealer(self._files, limits)
         self._lock = threading.Lock()  # held for moments: whoever reads or changes the fields below
         self._keeping = threading.Lock()  # held for seconds: one merge or snapshot at a time
-        self._generation = 0
+        self._linking = threading.Lock()  # held for a minute: whoever makes a graph, aside; taken before the others
+        self._stopped = threading.Event()
         self._clear()
 
     def _clear(self) -> None:
         self.applied, self.origin, self.dimension = 0, "", 0
-        self._base: FlatBase | None = None
-        self._base_file: tuple[str, str] | None = None  # its name and hash
+        self._sealed = Sealed()
+        self._pinned = 0  # rows of the base that a merge leaves where they are, because a graph is being made over them
         self.refused = 0  # changes whose vectors did not fit
-        self._base_columns, self._tail = RowColumns.empty(), Tail(0)
+        self._tail = Tail(0)
         self._table, self._languages = DocumentTable(), Languages()
         self._rows_since_snapshot = 0
         self._changed_at: float | None = None  # the oldest change that no snapshot has
@@ -82,16 +73,13 @@ class Shard:
     def _take_up(self, manifest: Manifest) -> None:
         with np.load(self._files.path(manifest.state), allow_pickle=False) as arrays:
             words = json.loads(arrays["words"].tobytes())
-            self._base_columns = RowColumns.from_arrays("base", arrays)
+            columns = RowColumns.from_arrays("base", arrays)
             self._tail = Tail(manifest.dimension, RowColumns.from_arrays("tail", arrays), arrays["tail_vectors"])
         self._table, self._languages = DocumentTable.from_columns(words["table"]), Languages(words["languages"])
-        if manifest.base is not None:
-            self._base = FlatBase(self._files.path(manifest.base), manifest.dimension)
-            self._base_file = manifest.base, manifest.files[manifest.base]
-        if len(self._base_columns) != (self._base.count if self._base else 0) or self._table.live_rows != manifest.count:
-            raise DamagedSnapshot("the columns do not fit the base")
+        self._sealed = self._sealer.take_up(manifest, columns)
+        if self._table.live_rows != manifest.count:
+            raise DamagedSnapshot("the documents do not fit the count")
         self.applied, self.origin, self.dimension = manifest.seq, manifest.origin, manifest.dimension
-        self._generation = int(manifest.state.split("-")[1].split(".")[0])
         if self._dead_rows():
             self._died_at = self._clock.monotonic()
 
@@ -173,29 +161,25 @@ class Shard:
             raise InvalidRequest("the vector has components that are not numbers", "vector")
         if codes is None or not dimension:  # nothing allowed, or no vector came yet
             return ShardHits(ids=(), scores=(), applied_seq=applied)
-        rows = [part.allowed_rows(codes, languages) for part in parts]
-        quick = [quick_scores(part.vectors, vector, its) for part, its in zip(parts, rows, strict=True)]
-        ids, scores = _collect(parts, rows, best(quick, query.k, dimension), vector)
+        ids, scores = nearest(parts, codes, languages, vector, query.k)
         found, cosines = ranked(ids, scores, query.k)
         return ShardHits(ids=found, scores=cosines, applied_seq=applied)
 
-    def _parts(self) -> list[_Part]:
-        parts = [_Part(self._tail.columns(), self._tail.vectors())]
-        if self._base is not None:
-            parts.insert(0, _Part(self._base_columns, self._base.vectors, self._base))
-        return parts
+    def _parts(self) -> list[Part]:
+        return [*self._sealed.parts(), Part(self._tail.columns(), self._tail.vectors())]
 
     # Keeping
 
     def _dead_rows(self) -> int:
-        return len(self._base_columns) + len(self._tail) - self._table.live_rows
+        """Those whose vectors are still there."""
+        return len(self._sealed.columns) + len(self._tail) - self._table.live_rows - self._sealed.hollow
 
     def load(self, behind: bool = False) -> policy.Load:
         """What there is to keep."""
         with self._lock:
             now = self._clock.monotonic()
             return policy.Load(
-                base_rows=len(self._base_columns),
+                base_rows=len(self._sealed.columns),
                 tail_rows=len(self._tail),
                 dead_rows=self._dead_rows(),
                 oldest_dead_s=0.0 if self._died_at is None else now - self._died_at,
@@ -207,7 +191,7 @@ class Shard:
     def keep(self, behind: bool = False) -> None:
         """Merge or leave a snapshot if it is time to. OSError when the disk fails: then everything stays as it was."""
         load = self.load(behind)
-        if policy.merge_due(load):
+        if policy.merge_due(load, self._limits):
             self.merge()
         elif policy.snapshot_due(load):
             self.snapshot()
@@ -216,26 +200,83 @@ class Shard:
         """Write the living rows of base and tail as a new base, go over to it and leave a snapshot. Searching and feeding go on."""
         with self._keeping:
             with self._lock:
-                parts, live, dimension, merged = self._parts(), self._table.live(), self.dimension, len(self._tail)
-                frozen_at = self._clock.monotonic()
-            rows = [np.flatnonzero(live[part.columns.codes]) for part in parts]
-            count = sum(map(len, rows))
-            base = base_file = None
-            if count:
-                self._generation += 1
-                name = f"base-{self._generation}.faiss"
-                blocks = [(part.vectors, its) for part, its in zip(parts, rows, strict=True)]
-                digest = write_flat(self._files.path(name), dimension, count, blocks)
-                base, base_file = FlatBase(self._files.path(name), dimension), (name, digest)
-            with self._lock:  # codes of rows that died meanwhile go to DEAD here
-                self._table, renumbered = self._table.compacted()
-                columns = RowColumns.empty()
-                for part, its in zip(parts, rows, strict=True):
-                    columns = columns.followed_by(part.columns.numbered(its).renumbered(renumbered))
-                self._tail = self._tail.after(merged, renumbered)
-                self._base, self._base_file, self._base_columns = base, base_file, columns
-                self._died_at = frozen_at if self._dead_rows() else None
-            self._write()
+                kept = np.arange(min(len(self._sealed.columns), max(self._sealed.linked, self._pinned)))
+            self._merge(kept, None)
+
+    def _merge(self, kept: Rows, graph: Any) -> None:
+        """`kept`: the rows of the base that come first, as the graph has them that there is, or the new `graph`."""
+        with self._lock:
+            old, live, dimension, merged = self._sealed, self._table.live(), self.dimension, len(self._tail)
+            tail, tail_vectors = self._tail.columns(), self._tail.vectors()
+            frozen_at = self._clock.monotonic()
+        vectors = old.base.vectors if old.base else tail_vectors[:0]
+        links = (lambda row: neighbours(graph, row)) if graph is not None else old.guide.neighbours if old.guide else _no_links
+        arranged = arrange(
+            Given(old.columns, vectors, live[old.columns.codes]), Given(tail, tail_vectors, live[tail.codes]), kept, links
+        )
+        same = graph is None and len(kept) >= old.linked
+        sealed = self._sealer.anew(old, arranged, graph, dimension, same=same)
+        with self._lock:  # codes of rows that died meanwhile go to DEAD here
+            self._table, renumbered = self._table.compacted()
+            self._sealed = replace(sealed, columns=sealed.columns.renumbered(renumbered))
+            self._tail = self._tail.after(merged, renumbered)
+            self._died_at = frozen_at if self._dead_rows() else None
+        self._write()
+
+    # Linking
+
+    def link(self) -> bool:
+        """Bring the graph a step nearer to what the policy wants; whether there may be more to do. Searching, feeding and keeping go
+        on beside it. OSError when the disk fails: then everything stays as it was."""
+        with self._linking:
+            with self._keeping:
+                sealed, step, rows = self._next_step()
+                if step == "drop":
+                    self._merge(np.empty(0, np.int64), None)
+                if step == "convert":
+                    self._attach(None)
+            if step in ("extend", "renew"):
+                self._make(sealed, None if step == "renew" else sealed.graph_file, rows)
+            return step != "nothing" and not self._stopped.is_set()
+
+    def _next_step(self) -> tuple[Sealed, policy.Step, Rows]:
+        """What is to be done, and over which rows of the base, which stay where they are from now on."""
+        with self._lock:
+            sealed, live = self._sealed, self._table.live()[self._sealed.columns.codes]
+            dead = int(np.count_nonzero(~live[: sealed.linked]))
+            step = policy.link_step(sealed.kind, sealed.linked, sealed.linkable, dead, self.dimension, self._limits)
+            if step == "renew":
+                rows, self._pinned = np.flatnonzero(live[: sealed.linkable]), sealed.linkable
+            else:
+                rows = np.arange(min(sealed.linkable, sealed.linked + LINK_ROWS))
+                self._pinned = len(rows) if step == "extend" else 0
+            return sealed, step, rows
+
+    def _make(self, sealed: Sealed, known: File | None, rows: Rows) -> None:
+        """Make a graph over these rows, going on from the one `known`, and go over to it if the base is still of that lineage."""
+        assert sealed.base is not None
+        try:
+            path = self._files.path(known[0]) if known else None
+            graph = linked(sealed.base.vectors, rows, path, sealed.linked, lambda: self._wanted(sealed))
+            with self._keeping:
+                if graph is None or not self._wanted(sealed):
+                    return
+                if known is None and sealed.linked:
+                    self._merge(rows, graph)
+                else:
+                    self._attach(graph)
+        finally:
+            self._pinned = 0
+
+    def _wanted(self, sealed: Sealed) -> bool:
+        return not self._stopped.is_set() and self._sealed.lineage is sealed.lineage
+
+    def _attach(self, graph: Any) -> None:
+        """Go over to a new graph of the same rows, or to another way of walking the old one, and leave a snapshot."""
+        guided = self._sealer.guided(self._sealed, graph)
+        with self._lock:
+            self._sealed = guided
+        self._write()
 
     def snapshot(self) -> None:
         """Leave on disk all that was applied, beside the base that is there."""
@@ -244,9 +285,9 @@ class Shard:
 
     def _write(self) -> None:
         with self._lock:
-            base_file = self._base_file
+            sealed = self._sealed
             table, renumbered = self._table.compacted()
-            base, tail, vectors = self._base_columns, self._tail.columns(), self._tail.vectors()
+            base, tail, vectors = sealed.columns, self._tail.columns(), self._tail.vectors()
             languages, since = self._languages.names(), self._rows_since_snapshot
             seq, origin, dimension = self.applied, self.origin, self.dimension
             self._changed_at, changed_at = None, self._changed_at
@@ -257,20 +298,22 @@ class Shard:
             "tail_vectors": vectors,
             "words": np.frombuffer(words, dtype=np.uint8),
         }
-        self._generation += 1
-        state = f"state-{self._generation}.npz"
+        state = self._sealer.next("state", "npz")
         try:
             files = {state: self._files.write_state(state, lambda file: np.savez(file, **arrays))}
-            if base_file is not None:
-                files[base_file[0]] = base_file[1]
+            files |= sealed.files()
             manifest = Manifest(
                 spec=self._spec,
                 seq=seq,
                 origin=origin,
                 dimension=dimension,
                 count=table.live_rows,
-                base=base_file[0] if base_file else None,
-                base_kind=policy.base_kind(len(base)),
+                base=sealed.base_file and sealed.base_file[0],
+                base_kind=sealed.kind,
+                graph=sealed.graph_file and sealed.graph_file[0],
+                codes=sealed.codes_file and sealed.codes_file[0],
+                linkable=sealed.linkable,
+                hollow=sealed.hollow,
                 state=state,
                 files=files,
             )
@@ -282,8 +325,13 @@ class Shard:
         with self._lock:
             self._rows_since_snapshot -= since
 
+    def stop_linking(self) -> None:
+        """A graph in the making is given up, and none is begun any more."""
+        self._stopped.set()
+
     def close(self) -> None:
         """Leave a snapshot if anything changed since the last. What can't be written is fetched again from the feed."""
+        self.stop_linking()
         if self.load().rows_since_snapshot:
             with contextlib.suppress(OSError):
                 self.snapshot()
@@ -297,6 +345,7 @@ class Shard:
                 "documents": len(self._table),
                 "vectors": self._table.live_rows,
                 "base": load.base_rows,
+                "linked": self._sealed.linked,
                 "tail": load.tail_rows,
                 "dead": load.dead_rows,
                 "dimension": self.dimension,
@@ -304,13 +353,5 @@ class Shard:
             }
 
 
-def _collect(
-    parts: list[_Part], rows: list[Rows | None], places: list[NDArray[np.int64]], vector: Vectors
-) -> tuple[Rows, Scores]:
-    """Ids and exact scores of the candidates of all parts."""
-    ids, scores = [], []
-    for part, its, chosen in zip(parts, rows, places, strict=True):
-        numbers = chosen if its is None else its[chosen]
-        ids.append(part.columns.ids[numbers])
-        scores.append(exact_scores(part.vectors[numbers], vector))
-    return np.concatenate(ids), np.concatenate(scores)
+def _no_links(_row: int) -> Rows:
+    return np.empty(0, np.int64)

@@ -9,16 +9,19 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from actors.index.durable import new_file, replace, sha256_of, sync_folder
+from actors.index.policy import KINDS, BaseKind
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # of the manifest and the files it names
+FORMAT = 2  # of the manifest and the files it names
+_READ = (1, FORMAT)  # the first had no graph
 _MANIFEST = "manifest.json"
 
 
@@ -34,7 +37,8 @@ class ShardSpec:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`seq`: all changes up to it are in the files; `origin`: whose sequence that is; `count`: live vectors; `files`: SHA-256 by name."""
+    """`seq`: all changes up to it are in the files; `origin`: whose sequence that is; `count`: live vectors; `files`: SHA-256 by name.
+    `linkable` and `hollow` are what `Sealed` says."""
 
     spec: ShardSpec
     seq: int
@@ -42,9 +46,23 @@ class Manifest:
     dimension: int
     count: int
     base: str | None
-    base_kind: str
+    base_kind: BaseKind
     state: str
     files: dict[str, str]
+    graph: str | None = None
+    codes: str | None = None
+    linkable: int = 0
+    hollow: int = 0
+
+    def file(self, name: str | None) -> tuple[str, str] | None:
+        """A file and its hash."""
+        return None if name is None else (name, self.files[name])
+
+    def without_graph(self) -> "Manifest":
+        """The same, every row looked at."""
+        gone = (self.graph, self.codes)
+        files = {name: digest for name, digest in self.files.items() if name not in gone}
+        return replace_fields(self, base_kind="flat", graph=None, codes=None, files=files)
 
 
 class DamagedSnapshot(Exception):
@@ -81,21 +99,39 @@ class SnapshotFolder:
         try:
             body = json.loads(raw)
             told = body.pop("digest")
-            if told != _digest(body) or body.pop("format") != FORMAT:
+            if told != _digest(body) or body.pop("format") not in _READ:
                 raise DamagedSnapshot("the manifest's digest or format does not match")
             manifest = Manifest(**{**body, "spec": ShardSpec(**body["spec"])})
+            if manifest.base_kind not in KINDS:
+                raise DamagedSnapshot(f"expected a base of a kind among {KINDS}, got {manifest.base_kind!r}")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DamagedSnapshot(f"the manifest can't be read: {error}") from error
         if manifest.spec != self._spec:
-            raise DamagedSnapshot(f"expected a snapshot of {self._spec}, got one of {manifest.spec}")
-        for name, expected in manifest.files.items():
-            try:
-                found = sha256_of(self.folder / name)
-            except FileNotFoundError:
-                raise DamagedSnapshot(f"{name} is missing") from None
-            if found != expected:
-                raise DamagedSnapshot(f"{name} does not match its hash")
+            log.warning("the snapshot in %s is of %s, not of %s: it is removed", self.folder, manifest.spec, self._spec)
+            self.discard()
+            return None
+        for name in manifest.files:
+            reason = self._damage(manifest, name)
+            if reason and name not in (manifest.graph, manifest.codes):
+                raise DamagedSnapshot(reason)
+            if reason:  # the graph can be made again from the base
+                self.quarantine(reason, (manifest.graph, manifest.codes), "the graph is made anew")
+                return self._without_graph(manifest)
         return manifest
+
+    def _damage(self, manifest: Manifest, name: str) -> str | None:
+        try:
+            found = sha256_of(self.folder / name)
+        except FileNotFoundError:
+            return f"{name} is missing"
+        return None if found == manifest.files[name] else f"{name} does not match its hash"
+
+    def _without_graph(self, manifest: Manifest) -> Manifest:
+        plain = manifest.without_graph()
+        for name in plain.files:
+            if reason := self._damage(plain, name):
+                raise DamagedSnapshot(reason)
+        return plain
 
     def path(self, name: str) -> Path:
         return self.folder / name
@@ -127,14 +163,16 @@ class SnapshotFolder:
         sync_folder(self.folder)
         self.sweep(None)
 
-    def quarantine(self, reason: str) -> None:
-        """Put the files aside for whoever wants to know, in the place of those put aside before."""
-        log.error("the snapshot in %s is not used: %s; the shard is rebuilt from the feed", self.folder, reason)
+    def quarantine(
+        self, reason: str, only: Sequence[str | None] = (), then: str = "the shard is rebuilt from the feed"
+    ) -> None:
+        """Put the files, all or some, aside for whoever wants to know, in the place of those put aside before."""
+        log.error("%s in %s is not used: %s; %s", "part of the snapshot" if only else "the snapshot", self.folder, reason, then)
         aside = self.folder / "quarantine"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         for path in list(self.folder.iterdir()):
-            if path.is_file():
+            if path.is_file() and (not only or path.name in only):
                 path.replace(aside / path.name)
         with contextlib.suppress(OSError):
             (aside / "reason.txt").write_text(reason + "\n", encoding="utf-8")

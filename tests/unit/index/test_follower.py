@@ -1,6 +1,8 @@
 """A shard at the head of its feed: pushed, polled, through outages and restored databases."""
 
 import asyncio
+import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +11,10 @@ from typing import Any
 import pytest
 from index_model import Model, unit_vectors
 
-from actors.index.follower import Follower
+from actors.index.follower import LINK_NICE, Follower
 from actors.index.gate import SequenceGate
+from actors.index.linking import linked
+from actors.index.policy import USUAL, Limits
 from actors.index.shard import Shard
 from actors.index.snapshot import ShardSpec
 from perenne.errors import Unavailable
@@ -41,8 +45,8 @@ class ModelFeed:
 
 
 @contextmanager
-def following(folder: Path, source: ModelFeed, poll_s: float = 60.0, **options: Any) -> Any:
-    shard = Shard(folder, ShardSpec("space", "model"))
+def following(folder: Path, source: ModelFeed, poll_s: float = 60.0, limits: Limits = USUAL, **options: Any) -> Any:
+    shard = Shard(folder, ShardSpec("space", "model"), limits=limits)
     shard.open()
     follower = Follower(shard, lambda: source, poll_s=poll_s, **options)
     follower.start()
@@ -188,3 +192,43 @@ async def test_a_follower_whose_source_fails_says_so_and_begins_again(tmp_path: 
     finally:
         follower.stop()
     assert not follower._thread.is_alive()
+
+
+async def test_a_graph_is_made_beside_the_feed_by_a_thread_that_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, niceness = Model(), list[int]()
+    monkeypatch.setattr("actors.index.follower.KEEP_S", 0.01)
+
+    def made(*arguments: Any) -> Any:
+        niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return linked(*arguments)
+
+    monkeypatch.setattr("actors.index.shard.linked", made)
+    limits = Limits(kind="hnsw", graph_rows=16, tail_rows=16)
+    with following(tmp_path, ModelFeed(model), limits=limits) as (shard, _):
+        for _ in range(3):
+            grow(model)
+            await caught_up(shard, model)
+        await eventually(lambda: shard.figures()["linked"] > 16)
+        await caught_up(shard, model)
+    assert niceness
+    assert set(niceness) == {os.getpriority(os.PRIO_PROCESS, 0) + LINK_NICE}
+
+
+async def test_a_graph_that_cannot_be_made_is_said_and_nothing_else_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, said = Model(), list[str]()
+    monkeypatch.setattr("actors.index.follower.KEEP_S", 0.01)
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr("actors.index.shard.linked", broken)
+    limits = Limits(kind="hnsw", graph_rows=16, tail_rows=16)
+    with following(tmp_path, ModelFeed(model), limits=limits, on_trouble=said.append) as (shard, _):
+        grow(model)
+        await eventually(lambda: any("no memory" in each for each in said))
+        grow(model)
+        await caught_up(shard, model)

@@ -49,8 +49,11 @@ class ShardLives(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="shard"))
         self.chance = random.Random(seed)
         self.model = Model()
-        self.shard = Shard(self.folder, SPEC)
+        self.shard = self.new_shard()
         self.shard.open()
+
+    def new_shard(self) -> Shard:
+        return Shard(self.folder, SPEC)
 
     @rule(changes=st.integers(1, 12))
     def change(self, changes: int) -> None:
@@ -78,7 +81,7 @@ class ShardLives(RuleBasedStateMachine):
     def restart(self, clean: bool) -> None:
         if clean:
             self.shard.close()
-        self.shard = Shard(self.folder, SPEC)
+        self.shard = self.new_shard()
         reached = self.shard.open()
         assert reached == self.shard.applied
         assert not clean or reached == self.model.seq or not self.model.items
