@@ -56,12 +56,17 @@ def _has_controller() -> bool:
 
 
 def look() -> dict[str, tuple[str, str]]:
-    """State and message of each application, by name; empty when Serve is not up."""
-    status = _serve().status()
+    """State and message of each application, by name; empty when Serve is not up. Asked several times a second while an instance starts:
+    `serve.status()` also unpacks the whole configuration of each, most of what it costs."""
+    from ray.serve import context
+
+    client: Any = cast("Any", context)._get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        return {}
     found: dict[str, tuple[str, str]] = {}
-    for name, application in status.applications.items():
-        parts = [application.message, *(d.message for d in application.deployments.values())]
-        found[name] = (str(getattr(application.status, "value", application.status)), " ".join(p for p in parts if p))
+    for seen in client.list_serve_statuses():
+        parts = [seen.app_status.message, *(deployment.message for deployment in seen.deployment_statuses)]
+        found[seen.name] = (str(seen.app_status.status.value), " ".join(part for part in parts if part))
     return found
 
 
