@@ -12,7 +12,7 @@ from cluster.environment import CHECKOUT, MARK, ready_path
 log = logging.getLogger(__name__)
 
 DASHBOARD_NICE = 15  # its figures may wait, answers may not
-# The dashboard needs 2.5 s of processor time to load: it begins once the file is there that says that all is ready, or after two minutes.
+# The dashboard needs two seconds of a core to load: it begins once the file is there that says that all is ready, or after two minutes.
 _WAIT = ("/bin/sh", "-c", 'n=0; until [ -e "$0" ] || [ $n -ge 120 ]; do sleep 1; n=$((n+1)); done; exec "$@"')
 
 
