@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from actors.ingest.compressed import STREAMS, holds_tar, unpacked
-from actors.ingest.parsed import Member, Parsed, Refused, Skipped
+from actors.ingest.parsed import Member, Parsed, Refused, Skipped, is_disks_fault
 from actors.ingest.sniffing import kind_of
 from actors.ingest.source import Source
 
@@ -91,7 +91,9 @@ class _Unpacking:
                 path = prefix + _shown(entry.name)
                 if not any(part.startswith(".") or part in _JUNK for part in path.split("/")):
                     self._one(entry, path, depth)
-        except _BROKEN as error:
+        except (*_BROKEN, OSError) as error:
+            if is_disks_fault(error):
+                raise
             raise Refused("damaged", f"it is a damaged archive ({error})"[:400]) from error
 
     def _one(self, entry: _Entry, path: str, depth: int) -> None:
@@ -129,7 +131,9 @@ class _Unpacking:
                     if size > ceiling:
                         raise Refused("archive_bomb", "it unpacks to more than an honest file would: it looks like a bomb")
                     into.write(piece)
-        except _BROKEN as error:
+        except (*_BROKEN, OSError) as error:
+            if is_disks_fault(error):
+                raise
             if _is_wrong_password(error):
                 raise Refused("password_wrong", "it needs a password, and the one that was given does not open it") from error
             raise Refused("damaged", f"it is damaged ({error})"[:400]) from error

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
 
-from actors.ingest.parsed import Refused
+from actors.ingest.parsed import Refused, is_disks_fault
 from actors.ingest.source import Source
 
 _PIECE = 1 << 20
@@ -58,8 +58,8 @@ def unpacked(source: Source, into: Path, kind: str) -> Source:
     except _BROKEN as error:
         raise Refused("damaged", f"it is a damaged {kind} file ({error})"[:400]) from error
     except OSError as error:
-        if error.errno is not None:
+        if is_disks_fault(error):
             raise
-        raise Refused("damaged", f"it is a damaged {kind} file ({error})"[:400]) from error  # bz2's word for it
+        raise Refused("damaged", f"it is a damaged {kind} file ({error})"[:400]) from error
     name = source.name[: -len(source.ending)] if source.ending in endings else source.name
     return replace(source, path=into, name=name, media_type=None)

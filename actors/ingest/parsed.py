@@ -1,5 +1,6 @@
 """What a parser makes of a file: one text, and its blocks with page, heading path and character span."""
 
+import errno
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -40,6 +41,12 @@ def too_much_memory(limit_bytes: int) -> Refused:
     return Refused(
         "too_much_memory", f"reading it takes more than {limit_bytes >> 20:,} MiB of memory", {"limit_bytes": limit_bytes}
     )
+
+
+def is_disks_fault(error: Exception) -> bool:
+    """Whether an error is the machine's and not the file's. Libraries raise OSError for broken files too: without a number (bz2,
+    olefile), or because they were led to a place before the file's start (zipfile)."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 def clean(text: str) -> str:

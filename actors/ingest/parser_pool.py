@@ -117,7 +117,7 @@ class ParserPool:
     def __init__(self, caps: Caps, work: Path, beat: Callable[[], None] = lambda: None) -> None:
         self._caps, self._work, self._beat = caps, work, beat
         self.idle: list[Nurse] = []
-        self.memory_bytes = 0  # the most that a parser took
+        self.memory_bytes, self.cpu_s = 0, 0.0  # the most that a parser took
         self._used_at = time.monotonic()
         self._closed = False
 
@@ -190,7 +190,7 @@ class ParserPool:
                 self.idle.append(taken)
             else:
                 await taken.end()
-        self.memory_bytes = max(self.memory_bytes, end.memory_bytes)
+        self.memory_bytes, self.cpu_s = max(self.memory_bytes, end.memory_bytes), max(self.cpu_s, end.cpu_s)
         if end.answer is not None:
             return end.answer
         if not end.started:

@@ -10,7 +10,7 @@ from actors.ingest.archive import ARCHIVES, expand
 from actors.ingest.caps import Caps
 from actors.ingest.compressed import STREAMS, unpacked
 from actors.ingest.formats.office_password import opened
-from actors.ingest.parsed import Parsed, Refused, too_much_memory
+from actors.ingest.parsed import Parsed, Refused, is_disks_fault, too_much_memory
 from actors.ingest.sniffing import kind_of
 from actors.ingest.source import Source
 
@@ -70,8 +70,8 @@ def _judged(caps: Caps) -> Iterator[None]:
     except RecursionError as error:
         raise Refused("nested_too_deeply", "it is nested too deeply") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's; what libraries raise of themselves (bz2, olefile) has no number
+        if is_disks_fault(error):
+            raise
         why = f"it is damaged: it can't be read ({type(error).__name__}: {error})"[:400]
         raise Refused("damaged", why) from error
 

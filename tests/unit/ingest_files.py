@@ -39,11 +39,11 @@ def pdf(*pages: str, title: str = "") -> bytes:
 
 
 def archive(parts: dict[str, str | bytes]) -> bytes:
-    """A ZIP of these parts."""
+    """A ZIP of these parts, of no particular day: the same parts give the same bytes."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, content in parts.items():
-            packed.writestr(name, content)
+            packed.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
 

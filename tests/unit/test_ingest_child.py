@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,8 +15,6 @@ from actors.ingest.caps import Caps
 from actors.ingest.nurse import Nurse, TooSlow, cpu_s
 from actors.ingest.parsed import Refused
 from actors.ingest.parser_pool import ParsedFile, ParserDied, ParserPool, judge
-from actors.ingest.reading import read
-from actors.ingest.source import Source
 from perenne.testing import eventually
 from tests.unit import ingest_files as files
 
@@ -184,58 +181,6 @@ def test_how_a_silent_end_is_judged() -> None:
     assert isinstance(judge(-signal.SIGKILL, CAPS, CAPS.cpu_s_max), Refused)
     assert isinstance(judge(-signal.SIGKILL, CAPS, 0.1), ParserDied)
     assert isinstance(judge(1, CAPS, 0.1), ParserDied)
-
-
-def originals() -> dict[str, bytes]:
-    body = files.paragraph("A heading", "H1") + "".join(files.paragraph(f"Paragraph {n} of a file.") for n in range(30))
-    return {
-        "a.pdf": files.pdf("First page of a file.\nSecond line.", "Second page.", title="T"),
-        "a.docx": files.docx(body, styles=files.HEADING_STYLES),
-        "a.html": b"<html><body><h1>A heading</h1>" + b"<p>A paragraph of a file.</p>" * 30 + b"</body></html>",
-        "a.eml": files.mail("A subject", "A text."),
-    }
-
-
-def mutate(content: bytes, seed: int) -> bytes:
-    """Bytes flipped, a stretch cut out, or the end cut off."""
-    chance = random.Random(seed)
-    broken = bytearray(content)
-    kind = seed % 3
-    if kind == 0:
-        for _ in range(chance.randint(1, 20)):
-            broken[chance.randrange(len(broken))] = chance.randrange(256)
-    elif kind == 1:
-        del broken[chance.randrange(len(broken)) :]
-    else:
-        at = chance.randrange(len(broken))
-        del broken[at : at + chance.randint(1, 200)]
-    return bytes(broken)
-
-
-@pytest.mark.parametrize("name", list(originals()))
-def test_broken_copies_end_in_text_or_a_refusal(tmp_path: Path, name: str) -> None:
-    # In this process: a crash of the reader would end the test run, and be seen.
-    path = tmp_path / "blob"
-    ends = {"text": 0, "refused": 0}
-    for seed in range(90):
-        path.write_bytes(mutate(originals()[name], seed))
-        try:
-            parsed = read(Source(path=path, name=name, caps=CAPS), tmp_path / "out")
-            assert all(0 <= b.start < b.end <= len(parsed.text) for b in parsed.blocks)
-            ends["text"] += 1
-        except Refused as refusal:
-            assert len(str(refusal)) > 8  # noqa: PT017 - one of two right ends
-            ends["refused"] += 1
-    assert min(ends.values()) > 0 or name in ("a.html", "a.eml")  # those two are read whatever is broken
-
-
-async def test_broken_copies_have_an_answer_each_from_the_child(pool: ParserPool, tmp_path: Path) -> None:
-    for name, content in originals().items():
-        for seed in (0, 1, 2):
-            try:
-                assert (await parse(pool, tmp_path, mutate(content, seed), name)).text
-            except Refused as refusal:
-                assert str(refusal)  # noqa: PT017
 
 
 async def test_a_parser_that_cannot_be_started_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
