@@ -89,7 +89,7 @@ class OnnxSentences:
         """Unit-length rows."""
         with self._lock:
             found = [
-                self._session.run(None, {"inputs": np.array(texts[at : at + 16], dtype=object)})[0]
+                np.asarray(self._session.run(None, {"inputs": np.array(texts[at : at + 16], dtype=object)})[0])
                 for at in range(0, len(texts), 16)
             ]
         raw = np.concatenate(found).astype(np.float32)

@@ -42,6 +42,7 @@ class Told:
 @dataclass
 class FakeInstance:
     dist: Path
+    address: str = ""
     told: Told = field(default_factory=Told)
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
@@ -52,11 +53,11 @@ class FakeInstance:
     asked_after: list[int] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def start(self) -> str:
+    def start(self) -> None:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"instance": self}))
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def stop(self) -> None:
         self.server.shutdown()
@@ -127,7 +128,8 @@ class FakeInstance:
         document = next(iter(self.documents.values()), None)
         declined = "moon" in question or document is None
         hits: list[dict[str, Any]] = []
-        if not declined:
+        place: dict[str, Any] = {}
+        if document is not None and not declined:
             text = self.texts[document["id"]]
             spans = [m.span() for m in re.finditer(r"[^.\n]{12,}\.", text)][:3]
             place = {"document_id": document["id"], "title": document["title"], "page": 1}
@@ -170,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
     instance: FakeInstance
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
     def send(self, status: int, body: bytes, kind: str) -> None:
@@ -228,7 +230,9 @@ class _Handler(BaseHTTPRequestHandler):
             case ("POST", "projects", _, "documents"):
                 head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
                 part = next(p for p in BytesParser(policy=HTTP).parsebytes(head + body).iter_parts() if p.get_filename())
-                self.json(one.add(part.get_filename(), part.get_payload(decode=True)), 202)
+                content = part.get_payload(decode=True)
+                assert isinstance(content, bytes)
+                self.json(one.add(part.get_filename() or "file", content), 202)
             case ("GET", "documents"):
                 one.move()
                 self.json(_page(d for d in one.documents.values() if given.get("state") in (None, d["state"])))

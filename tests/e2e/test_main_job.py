@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.fake_instance import KEY
+
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = """# The lighthouse of Cabo Verano
 
@@ -101,6 +103,17 @@ def test_a_citation_of_a_streamed_answer_opens_the_very_passage(new_page: Any, c
     page.reload()  # the address alone brings all of it back
     page.locator("mark").wait_for()
     page.get_by_text("Quiroga").first.wait_for()
+
+
+def test_a_passage_that_is_taller_than_its_window_is_shown_from_its_beginning(new_page: Any, fake: Any) -> None:
+    """Its middle was brought into view: of a long passage on a telephone the reader saw neither beginning nor end."""
+    fake.add("long.md", "\n".join(f"Line {n} of a passage that is long." for n in range(200)).encode())
+    page = new_page(viewport={"width": 390, "height": 600})
+    page.goto(f"{fake.address}/?doc=doc_1&from=700&to=5000#key={KEY}")
+    mark = page.locator("mark")
+    mark.wait_for()
+    page.wait_for_function("document.querySelector('mark').getBoundingClientRect().top > 0")
+    assert 0 < mark.evaluate("(m) => m.getBoundingClientRect().top") < 200
 
 
 def test_search_finds_passages_without_the_model(new_page: Any, instance: Any, guide: Path) -> None:

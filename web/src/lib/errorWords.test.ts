@@ -23,10 +23,12 @@ describe("errors in words", () => {
     expect(errorWords(new ApiError("toString", 500, "x"), en).what).toBe(en.errors.server_error[0]);
   });
 
-  it("say why a file is not in from its code and figures, and keep the server's sentence", () => {
+  it("say why a file is not in from its code and figures, and keep the server's sentence where it says more", () => {
     const pages = { reason: "it has 30,000 pages; the limit is 20,000", code: "too_many_pages" as const, details: { count: 30_000, limit: 20_000 } };
     expect(reasonWords(pages, es, "es").what).toBe("El archivo tiene 30.000 páginas, diapositivas u hojas; el límite es 20.000.");
-    expect(reasonWords(pages, en, "en")).toMatchObject({ what: "The file has 30,000 pages, slides or sheets; the limit is 20,000.", detail: pages.reason });
+    expect(reasonWords(pages, en, "en")).toMatchObject({ what: "The file has 30,000 pages, slides or sheets; the limit is 20,000.", detail: "" });
+    const damaged = { reason: "it is damaged: its part 'x' is missing", code: "damaged" as const, details: {} };
+    expect(reasonWords(damaged, es, "es")).toEqual({ what: es.reasons.damaged[0], todo: es.reasons.damaged[1], detail: damaged.reason });
     const large = { reason: "x", code: "too_large" as const, details: { limit_bytes: 256_000_000 } };
     expect(reasonWords(large, en, "en").what).toBe("The file is over the limit of 256 MB.");
     expect(reasonWords({ ...large, details: {} }, en, "en").what).toBe("The file is over the limit of ?.");

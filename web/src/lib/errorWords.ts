@@ -24,12 +24,15 @@ export function codeWords(code: string, message: string, t: Words): Said {
   return { what: what!, todo: todo!, detail: message };
 }
 
-/** Why a file is not in, from its code and figures; the server's own sentence stays as the detail. */
+/** Codes of which the server's sentence says more than our words: which part, what error, what kind of file. */
+const SAYS_MORE: readonly (keyof Words["reasons"])[] = ["unsupported", "damaged", "no_documents", "internal", "other"];
+
+/** Why a file is not in, from its code and figures; the server's own sentence stays as the detail where it says more. */
 export function reasonWords(told: Told, t: Words, language: Language): Said {
   const code = told.code !== null && Object.hasOwn(t.reasons, told.code) ? told.code : "other";
   const [what, todo] = t.reasons[code];
   const fill = (text: string) => text.replace(/\{(\w+)\}/g, (_, name: string) => figure(name, told.details[name], language));
-  return { what: fill(what!), todo: todo!, detail: told.reason ?? "" };
+  return { what: fill(what!), todo: todo!, detail: SAYS_MORE.includes(code) ? (told.reason ?? "") : "" };
 }
 
 function figure(name: string, value: string | number | undefined, language: Language): string {

@@ -92,7 +92,7 @@ export function Refusal({ told, onRetry }: { told: Told; onRetry: ((password?: s
     <div className="mt-1 flex flex-wrap items-center gap-x-3 gap-y-2 pl-8">
       <p className="min-w-0 flex-1 basis-60 text-sm text-muted">
         <span className="text-ink">{said.what}</span> {said.todo}
-        {said.detail && <span className="block text-xs break-words text-faint">{said.detail}</span>}
+        {said.detail && <span lang="en" className="block text-xs break-words text-faint">{said.detail}</span>}
       </p>
       {onRetry &&
         (needsPassword(told) ? (
@@ -110,7 +110,7 @@ export function Refusal({ told, onRetry }: { told: Told; onRetry: ((password?: s
               onChange={(event) => setPassword(event.target.value)}
               aria-label={t.documents.password}
               placeholder={t.documents.password}
-              className="h-9 w-44 rounded-lg border border-line bg-surface px-2.5 text-sm placeholder:text-faint"
+              className="h-9 w-56 rounded-lg border border-line bg-surface px-2.5 text-sm placeholder:text-faint"
             />
             <Button type="submit" disabled={!password}>
               {t.documents.unlock}

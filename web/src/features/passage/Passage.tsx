@@ -27,6 +27,7 @@ export function Passage({ span, onClose }: { span: Span; onClose: () => void }) 
   });
   const panel = useRef<HTMLElement>(null);
   const mark = useRef<HTMLElement>(null);
+  const box = useRef<HTMLDivElement>(null);
   const shown = text.data !== undefined;
 
   useEffect(() => {
@@ -37,7 +38,10 @@ export function Passage({ span, onClose }: { span: Span; onClose: () => void }) 
     };
   }, []);
   useEffect(() => {
-    if (shown) mark.current?.scrollIntoView({ block: "center" });
+    const found = mark.current;
+    if (!shown || !found) return;
+    const tall = found.offsetHeight > (box.current?.clientHeight ?? 0); // then its beginning is what is wanted
+    found.scrollIntoView({ block: tall ? "start" : "center" });
   }, [shown]);
 
   const gone = text.error instanceof ApiError && text.error.status === 404;
@@ -63,7 +67,7 @@ export function Passage({ span, onClose }: { span: Span; onClose: () => void }) 
         </div>
         <IconButton icon="close" label={t.close} onClick={onClose} />
       </header>
-      <div className="min-h-0 flex-1 overflow-y-auto px-5 py-4" tabIndex={0} role="region" aria-labelledby="passage-title">
+      <div ref={box} className="min-h-0 flex-1 overflow-y-auto px-5 py-4" tabIndex={0} role="region" aria-labelledby="passage-title">
         {text.isError &&
           (gone ? (
             <Notice tone="warn" icon="warn">
@@ -83,7 +87,7 @@ export function Passage({ span, onClose }: { span: Span; onClose: () => void }) 
             <p className="text-[0.95rem] leading-7 break-words whitespace-pre-wrap text-muted">
               {head}
               {marked && (
-                <mark ref={mark} aria-label={t.passage.highlighted} className="rounded-sm bg-mark box-decoration-clone px-0.5 py-0.5 text-ink">
+                <mark ref={mark} aria-label={t.passage.highlighted} className="scroll-mt-4 rounded-sm bg-mark box-decoration-clone py-0.5 text-ink">
                   {marked}
                 </mark>
               )}
