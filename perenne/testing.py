@@ -145,6 +145,7 @@ class FakeLanguage:
         self.reply, self.token_s, self.context_tokens = reply, token_s, context_tokens
         self.phase: Any = "ready"
         self.progress: float | None = None
+        self.tool_arguments = ""  # JSON, of each tool that it calls
         self.requests: list[GenerateRequest] = []
         self.running = 0  # generations that nobody has ended yet
         self.closed_early = 0  # generations whose reader left before the end
@@ -152,8 +153,27 @@ class FakeLanguage:
 
     def _text(self, request: GenerateRequest) -> str:
         if self.reply is None:
-            return request.messages[-1].content
+            return request.messages[-1].content if request.prompt is None else request.prompt
         return self.reply if isinstance(self.reply, str) else self.reply(request)
+
+    def _call(self, request: GenerateRequest) -> dict[str, Any] | None:
+        """The call of a tool that the request makes this model make: the tool that was forced, or the one that the last message
+        of the user's names. Arguments are what `tool_arguments` says."""
+        tools = {tool["function"]["name"]: tool["function"] for tool in request.extra.get("tools") or ()}
+        choice = request.extra.get("tool_choice", "auto")
+        if not tools or choice == "none" or request.messages[-1].role != "user":
+            return None
+        said = request.messages[-1].content
+        named: list[str] = [name for name in tools if name in said]
+        if isinstance(choice, dict):
+            named = [cast("dict[str, Any]", choice)["function"]["name"]]
+        elif choice == "required":
+            named = named or list(tools)
+        if not named:
+            return None
+        arguments = self.tool_arguments or "{}"
+        function = {"name": named[0], "arguments": arguments}
+        return {"index": 0, "id": f"call_{len(self.requests)}", "type": "function", "function": function}
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk, None]:
         """Generate; the last chunk has `finish_reason` and `usage`."""
@@ -163,8 +183,13 @@ class FakeLanguage:
         self.running += 1
         finished = False
         try:
-            prompt = sum(len(tokens_of(m.content)) for m in request.messages)
+            prompt = sum(len(tokens_of(text)) for text in (*(m.content for m in request.messages), request.prompt or ""))
             yield GenerateChunk(prompt_progress=1.0)
+            if (call := self._call(request)) is not None:
+                finished = True
+                yield GenerateChunk(tool_calls=(call,))
+                yield GenerateChunk(finish_reason="tool_calls", usage=Usage(prompt_tokens=prompt, completion_tokens=1))
+                return
             text, stopped = cut_at_stop(self._text(request).removeprefix(request.prefix), request.stop)
             said = tokens_of(text)
             limit = len(said) if request.max_tokens is None else min(len(said), request.max_tokens)

@@ -89,8 +89,7 @@ async def grounded_answer(ask: Asking, body: ChatBody, project: str | None, requ
         ask.edge.errand(_stop(ask, posted))
 
     if body.stream:
-        include_usage = body.stream_options is not None and body.stream_options.include_usage
-        pieces = _pieces(completion, events, include_usage)
+        pieces = _pieces(completion, events, body.with_usage())
         return EventStream(pieces, ask.edge.closing, ask.key_ended, error_piece, on_leave=leave, grace_s=GRACE_S)
     ended = False
     try:

@@ -16,7 +16,8 @@ from serve.answers import json_answer
 from serve.asking import LIST_MAX, Asking, Reading
 from serve.live import while_welcome
 from serve.openai_bodies import EmbeddingBody
-from serve.openai_chat import GROUNDED, language_ids, project_of
+from serve.openai_chat import GROUNDED, project_of
+from serve.openai_generating import language_ids
 
 _EMBED_WITHIN_S = 60.0
 

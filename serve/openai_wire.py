@@ -9,6 +9,7 @@ from perenne.ids import new_id
 from perenne.messages.records import Citation, Usage
 from serve.answers import json_bytes
 from serve.errors import described, envelope, status_of
+from serve.openai_generating import Said
 
 END = b"data: [DONE]\n\n"
 GRACE_S = 2.0  # how long a stream that cannot be resumed may still come to its end when the replica ends
@@ -26,7 +27,12 @@ def usage_body(usage: Usage | None) -> dict[str, Any]:
 
 def finish_reason_of(reason: str | None) -> str:
     """OpenAI knows no `cancelled`: a stopped answer stopped."""
-    return "length" if reason == "length" else "stop"
+    return reason if reason in ("length", "tool_calls") else "stop"
+
+
+def logprobs_of(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An engine's figures with the fields that OpenAI's clients expect."""
+    return None if found is None else {"content": found.get("content"), "refusal": None}
 
 
 def annotation(citation: Citation) -> dict[str, Any]:
@@ -58,9 +64,11 @@ class Completion:
     id: str = field(default_factory=lambda: new_id("chatcmpl").replace("_", "-"))
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def piece(self, delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> bytes:
+    def piece(
+        self, delta: dict[str, Any], finish_reason: str | None = None, logprobs: dict[str, Any] | None = None, **more: Any
+    ) -> bytes:
         """One chunk of the stream."""
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs_of(logprobs), "finish_reason": finish_reason}
         return self._framed({"choices": [choice], **more})
 
     def usage_piece(self, usage: Usage | None) -> bytes:
@@ -70,6 +78,16 @@ class Completion:
     def _framed(self, body: dict[str, Any]) -> bytes:
         head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
         return b"data: " + json_bytes({**head, **body}) + b"\n\n"
+
+    def of(self, said: Said) -> dict[str, Any]:
+        """The bare model's answer in one piece."""
+        body = self.whole(said.text, said.finish_reason, said.usage, [])
+        (choice,) = body["choices"]
+        if said.calls:
+            choice["message"] |= {"content": said.text or None, "tool_calls": said.calls}
+        if said.logprobs:
+            choice["logprobs"] = logprobs_of({"content": said.logprobs})
+        return body
 
     def whole(
         self, text: str, finish_reason: str | None, usage: Usage | None, annotations: list[dict[str, Any]], **more: Any

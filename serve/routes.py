@@ -21,6 +21,7 @@ from serve import (
     house,
     jobs,
     openai_chat,
+    openai_completions,
     openai_models,
     projects,
     reference,
@@ -108,6 +109,7 @@ TABLE: tuple[Line, ...] = (
     Line("GET", "/v1/models", "read", openai_models.list_models),
     Line("GET", "/v1/models/{model:path}", "read", openai_models.get_model),
     Line("POST", "/v1/chat/completions", "read", openai_chat.chat_completions, streams=True),
+    Line("POST", "/v1/completions", "read", openai_completions.completions, streams=True),
     Line("POST", "/v1/embeddings", "read", openai_models.embeddings),
 )
 

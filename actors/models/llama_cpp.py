@@ -20,10 +20,23 @@ from perenne.settings import ModelSettings
 
 ENGINE = "llama_cpp"
 # Fields of OpenAI's request, and of llama.cpp's, that are passed on as they are.
-PASSED_ON = ("response_format", "presence_penalty", "frequency_penalty", "logit_bias", "top_k", "min_p", "repeat_penalty")
+PASSED_ON = (
+    "response_format",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "logprobs",
+    "top_logprobs",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "top_k",
+    "min_p",
+    "repeat_penalty",
+)
 _BATCH_TOKENS = 64  # a cancel is seen between two batches: at 2048 it took 11.8 s, at 64-128 0.3 s
 _PREFIX_CACHE_MIB = 256  # prompts of other conversations kept in RAM beside the one in the slot
-_FINISH = {"stop": "stop", "length": "length", "tool_calls": "stop"}
+_FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls"}
 _BAD_REQUEST = 400
 _TOKENIZE_S = 10.0
 
@@ -126,13 +139,13 @@ def _read_ahead(path: Path) -> None:
 
 def body_of(request: GenerateRequest) -> dict[str, Any]:
     """The request as llama.cpp takes it. InvalidRequest when there is nothing to answer."""
-    messages = [{"role": message.role, "content": message.content} for message in request.messages]
-    if not messages:
+    messages = [{"role": message.role, "content": message.content, **message.more} for message in request.messages]
+    if not messages and request.prompt is None:
         raise InvalidRequest("messages: expected at least one, got none", "messages")
     if request.prefix:  # a last message of the assistant is gone on from, not answered (prefill_assistant)
         messages.append({"role": "assistant", "content": request.prefix})
     body: dict[str, Any] = {
-        "messages": messages,
+        **({"messages": messages} if request.prompt is None else {"prompt": request.prompt}),
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,
@@ -169,7 +182,8 @@ class _Answer:
             self._take(json.loads(piece) if isinstance(piece, str | bytes) else piece, job)
             return job.cancelled.is_set()
 
-        server.handle_chat_completions(self._body, on_piece)
+        handle = server.handle_completions if "prompt" in self._body else server.handle_chat_completions
+        handle(self._body, on_piece)
         if self._error is not None:
             raise self._error
         if job.cancelled.is_set():
@@ -187,10 +201,11 @@ class _Answer:
         if "prompt_progress" in piece:
             self._take_progress(piece["prompt_progress"], job)
         for choice in piece["choices"]:
-            text = choice.get("delta", {}).get("content")
-            if text:
+            delta = choice.get("delta") or {}
+            text, calls = delta.get("content") or choice.get("text") or "", tuple(delta.get("tool_calls") or ())
+            if text or calls:
                 self.prompt_progress = None
-                job.emit(GenerateChunk(text=text))
+                job.emit(GenerateChunk(text=text, tool_calls=calls, logprobs=choice.get("logprobs")))
             self._finish = choice.get("finish_reason") or self._finish
         if usage := piece.get("usage"):
             cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)

@@ -20,7 +20,7 @@ ENGINE = "openai"
 _TIMEOUT = httpx.Timeout(connect=5.0, read=120.0, write=30.0, pool=5.0)  # read: silence, a long prompt included
 _CHARS_A_TOKEN = 3.2  # counted on the side of too many; the endpoint has no call for it
 _TEXTS_A_CALL = 64
-_FINISH = {"length": "length"}
+_FINISH = {"length": "length", "tool_calls": "tool_calls"}
 
 
 class _Endpoint:
@@ -120,15 +120,18 @@ class OpenAILanguage(_Endpoint):
         finish: Any = None
         usage: Usage | None = None
         began = time.monotonic()
-        async with self._http.stream("POST", "chat/completions", json=self._body(request)) as answer:
+        path = "chat/completions" if request.prompt is None else "completions"
+        async with self._http.stream("POST", path, json=self._body(request)) as answer:
             await _raise_for(answer)
             async for line in answer.aiter_lines():
                 if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
                     continue
                 piece = _parsed(data)
                 for choice in piece.get("choices") or ():
-                    if text := (choice.get("delta") or {}).get("content"):
-                        yield GenerateChunk(text=text)
+                    delta = choice.get("delta") or {}
+                    text, calls = delta.get("content") or choice.get("text") or "", tuple(delta.get("tool_calls") or ())
+                    if text or calls:
+                        yield GenerateChunk(text=text, tool_calls=calls, logprobs=choice.get("logprobs"))
                     finish = choice.get("finish_reason") or finish
                 usage = _usage(piece) or usage
         if finish is None:
@@ -146,10 +149,11 @@ class OpenAILanguage(_Endpoint):
             "stop": list(request.stop) or None,
             "grammar": request.grammar,
         }
+        messages = [{"role": message.role, "content": message.content, **message.more} for message in request.messages]
         return {
             **request.extra,
             "model": self._model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            **({"messages": messages} if request.prompt is None else {"prompt": request.prompt}),
             "stream": True,
             "stream_options": {"include_usage": True},
             **{name: value for name, value in optional.items() if value is not None},

@@ -31,15 +31,19 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    role: Role
+    """`more`: OpenAI's other fields of a message (tool_calls, tool_call_id, name), for the engine as they are."""
+
+    role: Role | Literal["tool"]
     content: str
+    more: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateRequest:
     """`prefix`: text the answer already has; an engine that `can_continue` goes on from there, another raises InvalidRequest.
 
-    `grammar`: GBNF; `extra`: fields of OpenAI's request that the engine may pass on (tools, response_format, …)."""
+    `prompt`: a bare text to go on from, with no chat template, instead of messages. `grammar`: GBNF; `extra`: fields of OpenAI's
+    request that the engine may pass on (tools, response_format, …)."""
 
     request_id: str
     messages: tuple[ChatMessage, ...]
@@ -49,17 +53,22 @@ class GenerateRequest:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     prefix: str = ""
+    prompt: str | None = None
     grammar: str | None = None
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateChunk:
-    """A stretch of text, or (text empty) a sign of life while the prompt is read: `prompt_progress` 0 to 1. The last has `finish_reason`."""
+    """A stretch of text, or (text empty) a sign of life while the prompt is read: `prompt_progress` 0 to 1. The last has `finish_reason`.
+
+    `tool_calls` and `logprobs` are OpenAI's deltas as the engine gives them."""
 
     text: str = ""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    logprobs: dict[str, Any] | None = None
     prompt_progress: float | None = None
-    finish_reason: Literal["stop", "length", "cancelled"] | None = None
+    finish_reason: Literal["stop", "length", "tool_calls", "cancelled"] | None = None
     usage: Usage | None = None
 
 

@@ -1,6 +1,7 @@
 """The stock `openai` package against a running instance: through HAProxy, with real models."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -98,6 +99,18 @@ def test_the_bare_model_says_the_same_whole_and_streamed_and_counts_its_tokens(o
     reasons = [c.choices[0].finish_reason for c in chunks if c.choices]
     assert reasons[-1] == whole.choices[0].finish_reason
     assert reasons.count(None) == len(reasons) - 1
+
+
+def test_json_formats_hold_and_a_bare_text_is_written_on(openai_client: openai.OpenAI, language: str):
+    schema = {"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"]}
+    wanted: Any = {"type": "json_schema", "json_schema": {"name": "colour", "schema": schema}}
+    asked: list[Any] = [{"role": "user", "content": "Name a colour."}]
+    said = openai_client.chat.completions.create(model=language, messages=asked, response_format=wanted, max_tokens=60)
+    assert json.loads(said.choices[0].message.content or "")["colour"] in {"red", "blue"}
+    text = openai_client.completions.create(model=language, prompt="The capital of France is", max_tokens=4, logprobs=1)
+    assert text.choices[0].text
+    assert text.choices[0].logprobs is not None
+    assert len(text.choices[0].logprobs.tokens or ()) == 4
 
 
 async def test_an_answer_streams_word_by_word_to_the_asynchronous_client(openai_async: openai.AsyncOpenAI, language: str):
