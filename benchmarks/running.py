@@ -1,4 +1,4 @@
-"""What the house costs: second start to ready and to the first answer, memory and processor while idle, peak with work.
+"""What the house costs: second start to ready and to the first answer, memory and processor while idle, peak memory at work.
 
 Starts an instance of its own with `perenne up` in a scratch home, so that nothing else is measured. Run as
 `python -m benchmarks.running`; PERENNE_PROFILE and PERENNE_MODELS choose the models.
@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,9 @@ from perenne.settings import load_settings
 
 IDLE_S = 60.0  # over how long idle processor time is measured
 SETTLE_S = 20.0  # rest before it
+SAMPLE_S = 0.3  # between two looks at memory while it works
+WORK_DOCUMENTS, WORK_PARAGRAPHS = 4, 400  # taken in while answers are written: 4 files of 50,000 characters
+WORK_QUESTIONS = 4  # answered one after another by each of two who ask
 _START_S = 600.0  # a first start may fetch weights
 _TEXT = "The lighthouse of Ushant was built in 1863 and its light is seen from 32 nautical miles away. Its keeper was Marie Kerbrat."
 _QUESTION = "When was the lighthouse of Ushant built?"
@@ -61,9 +65,29 @@ def kind(process: psutil.Process) -> str:
 def pss_bytes(process: psutil.Process) -> int:
     """Proportional set size: shared pages are counted once over all processes."""
     try:
-        return int(process.memory_full_info().pss)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
         return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+
+
+@contextmanager
+def sampled(home: Path) -> Iterator[list[float]]:
+    """Memory of the whole instance, looked at again and again until the end of the block."""
+    sizes: list[float] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(SAMPLE_S):
+            sizes.append(float(sum(pss_bytes(process) for process in processes(home))))
+
+    looking = threading.Thread(target=look, name="memory")
+    looking.start()
+    try:
+        yield sizes
+    finally:
+        over.set()
+        looking.join()
 
 
 def cpu_s(process: psutil.Process) -> float:
@@ -119,6 +143,22 @@ async def add_text(port: int, home: Path, path: Path) -> None:
             await client.wait_job(added.job.id)
 
 
+async def work(port: int, home: Path, scratch: Path) -> None:
+    """Answers are written while documents are taken in: what costs most memory at once."""
+    paths: list[Path] = []
+    for number in range(WORK_DOCUMENTS):
+        path = scratch / f"work-{number}.txt"
+        path.write_text("\n\n".join(f"{number}.{part}. {_TEXT}" for part in range(WORK_PARAGRAPHS)))
+        paths.append(path)
+    async with perenne.connect(f"http://127.0.0.1:{port}", home=str(home)) as client:
+
+        async def ask() -> None:
+            for _ in range(WORK_QUESTIONS):
+                await client.ask(_QUESTION, "default")
+
+        await asyncio.gather(ask(), ask(), *(add_text(port, home, path) for path in paths))
+
+
 def idle(home: Path) -> tuple[float, float, list[tuple[str, float, float]]]:
     """Idle share of one core, PSS in bytes, and both by process."""
     before = {process: cpu_s(process) for process in processes(home)}
@@ -161,7 +201,8 @@ def main() -> int:
         with instance(home, port) as ready_s:
             asyncio.run(first_answer(port, home))
             answer_s = time.monotonic() - begun
-            peak = sum(pss_bytes(process) for process in processes(home))
+            with sampled(home) as sizes:
+                asyncio.run(work(port, home, Path(scratch)))
             time.sleep(SETTLE_S)
             share, pss, rows = idle(home)
             weights = weights_bytes(home)
@@ -173,7 +214,13 @@ def main() -> int:
         Figure("second start to the end of the first answer", answer_s, unit="s"),
         Figure("idle processor, of one core", share * 100, unit="%", goal="ours <= 25"),
         Figure("idle memory without the model replicas", (pss - weights) / 1e9, unit="GB PSS", goal="ours <= 2"),
-        Figure("memory right after an answer, models loaded", peak / 1e9, unit="GB PSS", goal="ours <= 6"),
+        Figure(
+            "peak memory while answers are written and documents taken in",
+            max(sizes) / 1e9,
+            unit="GB PSS",
+            goal="ours <= 6",
+            note=f"{len(sizes)} looks",
+        ),
         Figure("processes left after Ctrl-C", left, goal="ours <= 0"),
     ]
     publish("running", figures, processes=[{"process": n, "core_share": c, "pss_bytes": m} for n, c, m in rows])
