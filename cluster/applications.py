@@ -35,7 +35,7 @@ def deploy(children: Sequence[Child], settings: Settings) -> list[tuple[Child, E
         targets: list[Any] = []
         for child in children:
             try:
-                bound = load(child.code)({"settings": settings.model_dump()})
+                bound = load(child.code)({"settings": settings.model_dump(exclude={"store": {"url"}})})
                 targets.append(serve.RunTarget(target=bound, name=child.name, route_prefix=child.route))
             except Exception as error:
                 refused.append((child, error))

@@ -115,6 +115,17 @@ def file_system(settings: Settings, running: bool) -> Iterator[Finding]:
         yield _fine("file_system", f"the home is on {kind} at {mount}" if kind else "what the home is on can't be told")
 
 
+def database(settings: Settings, running: bool) -> Iterator[Finding]:
+    if settings.store.url is None or settings.store.url.startswith("sqlite:"):
+        return
+    from actors.store.postgresql import Trouble, found_at
+
+    try:
+        yield _fine("database", found_at(settings.store.url))
+    except Trouble as error:
+        yield Finding(about="database", level="stops", sentence=error.sentence, remedy=error.remedy)
+
+
 def memory(settings: Settings, running: bool) -> Iterator[Finding]:
     total = psutil.virtual_memory().total
     size = f"{total / 2**30:.1f} GB of memory"
@@ -250,6 +261,7 @@ LOOKS: tuple[Callable[[Settings, bool], Iterator[Finding]], ...] = (
     python,
     port,
     file_system,
+    database,
     memory,
     swap,
     disk,

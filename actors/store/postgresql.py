@@ -30,6 +30,7 @@ _SERVER = (
     "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), current_setting('fsync'), "
     "current_setting('synchronous_commit')"
 )
+_RIGHTS = text("SELECT current_setting('server_version'), coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)")
 _HOLDER = text(
     "SELECT l.pid, coalesce(host(a.client_addr), 'its own machine') AS place FROM pg_locks l "
     "LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "
@@ -104,3 +105,59 @@ def first_line(error: DBAPIError) -> str:
     """What the driver said, in a line: never the statement or its values."""
     said = str(error.orig).strip() or type(error.orig).__name__
     return said.splitlines()[0]
+
+
+class Trouble(Exception):
+    """What keeps a database from being ours, in a sentence, and what to type."""
+
+    def __init__(self, sentence: str, remedy: str) -> None:
+        super().__init__(sentence, remedy)
+        self.sentence, self.remedy = sentence, remedy
+
+
+# What the server or the network says, what the owner can do about it. {database}, {user}, {host} and {port} are of the address.
+_REMEDIES = (
+    (
+        "password authentication failed",
+        "Set the right one: PERENNE_DATABASE_URL=postgresql://{user}:PASSWORD@{host}:{port}/{database}",
+    ),
+    ("no password supplied", "Name it: PERENNE_DATABASE_URL=postgresql://{user}:PASSWORD@{host}:{port}/{database}"),
+    ("does not exist", "sudo -u postgres createuser --pwprompt {user}; sudo -u postgres createdb --owner {user} {database}"),
+    ("no pg_hba.conf entry", "Let {user} in from this PC in the server's pg_hba.conf, then reload it"),
+)
+_START = "Start it (sudo systemctl start postgresql), or name where it is: PERENNE_DATABASE_URL=postgresql://…"
+
+
+def found_at(url: str) -> str:
+    """What the database is, in a few words, when it can be ours. Raises Trouble; changes nothing."""
+    parsed = _parsed(url)
+    given = {
+        "host": parsed.host or "localhost",
+        "port": parsed.port or 5432,
+        "user": parsed.username,
+        "database": parsed.database,
+    }
+    place = "{host}:{port}/{database}".format(**given)
+    engine = open_engine(url, reading=False)
+    try:
+        with engine.connect() as conn, conn.begin():
+            version, may_create = conn.execute(_RIGHTS).one()
+    except ConfigurationError as error:
+        raise Trouble(f"PostgreSQL at {place}: {error}.", "See docs/postgresql.md") from error
+    except DBAPIError as error:
+        said = first_line(error)
+        remedy = next((remedy for sign, remedy in _REMEDIES if sign in said), _START).format(**given)
+        raise Trouble(f"PostgreSQL at {place} can't be used: {said}", remedy) from error
+    if not may_create:
+        raise Trouble(
+            f"{given['user']} may not make tables in {place}.",
+            "sudo -u postgres psql -c 'ALTER DATABASE {database} OWNER TO {user}'".format(**given),
+        )
+    return f"PostgreSQL {version} at {place}"
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return postgresql_url(url)
+    except ConfigurationError as error:
+        raise Trouble(f"{error}.", "PERENNE_DATABASE_URL=postgresql://USER:PASSWORD@HOST/DATABASE") from error
