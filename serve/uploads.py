@@ -45,6 +45,7 @@ class PartReader:
         self.pieces: list[Piece] = []
         self._part = Part()
         self._header, self._value = b"", b""
+        self._whole = False  # its last boundary was seen
         calls: dict[str, Callable[..., Any]] = {
             "on_part_begin": self._begin,
             "on_header_field": self._header_field,
@@ -52,6 +53,7 @@ class PartReader:
             "on_header_end": self._header_end,
             "on_headers_finished": self._opened,
             "on_part_data": self._data,
+            "on_end": self._ended,
         }
         self._parser = MultipartParser(boundary, calls)  # pyright: ignore[reportArgumentType] - its own TypedDict
 
@@ -63,6 +65,14 @@ class PartReader:
         except FormParserError as error:
             raise InvalidRequest(f"the multipart body is broken: {error}") from error
         return self.pieces
+
+    def close(self) -> None:
+        """InvalidRequest when the body broke off before its end: what was sent is a part of a file, and no file."""
+        if not self._whole:
+            raise InvalidRequest("the multipart body ends before its last boundary", "file")
+
+    def _ended(self) -> None:
+        self._whole = True
 
     def _begin(self) -> None:
         self._part = Part()
@@ -112,16 +122,17 @@ async def _pieces(request: Request) -> AsyncIterator[Piece]:
     async for data in request.stream():
         for piece in reader.feed(data):
             yield piece
+    reader.close()
 
 
-async def receive_file(request: Request, ask: Writing) -> Received:
+async def receive_file(request: Request, ask: Writing, known: frozenset[str] = _FIELDS) -> Received:
     """Read the whole body. Once this returns the file is on disk; when it raises, what was sent is given up."""
     upload = BlobUpload(ask.edge, ask.edge.settings.edge.upload_bytes_max)
     file: Part | None = None
     raw: dict[str, bytes] = {}
     try:
         async for part, data in _pieces(request):
-            if part.filename is None and part.name in _FIELDS:
+            if part.filename is None and part.name in known:
                 raw[part.name] = raw.get(part.name, b"") + data
                 if len(raw[part.name]) > _FIELD_BYTES_MAX:
                     raise InvalidRequest(f"the field is longer than {_FIELD_BYTES_MAX} bytes", part.name)
@@ -147,7 +158,7 @@ def _text(name: str, value: bytes) -> str:
         raise InvalidRequest("the field is not UTF-8", name) from error
 
 
-def _media_type(content_type: str | None) -> str | None:
+def media_type_of(content_type: str | None) -> str | None:
     kind = (content_type or "").partition(";")[0].strip().lower()
     return None if kind in ("", "application/octet-stream") else kind
 
@@ -169,7 +180,7 @@ async def add_document(ask: Writing, project: str, request: Request) -> Response
         blob_hash=file.blob_hash,
         size_bytes=file.size,
         filename=file.filename,
-        media_type=_media_type(file.content_type),
+        media_type=media_type_of(file.content_type),
         external_id=file.fields.get("external_id") or None,
     )
     added = await ask.store.write(command)
