@@ -3,6 +3,7 @@ whoever deletes a row has it forgotten here too: the same id is then told that t
 
 from collections.abc import Callable
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -24,12 +25,13 @@ class _Source:
         self.texts = texts
         self._kind, self._record_of = kind, record_of
         self._kept = tuple(field.name for field in fields(kind) if field.name not in texts)
+        self._values = attrgetter(*self._kept)
         self._row = Prepared(select(table).where(table.c.id == bindparam("id_")), "id_")
 
     def kept(self, record: Any) -> dict[str, Any]:
         """Its fields without the texts; of those, the ones that say nothing: a row may say something there later."""
         empty = {name: value for name in self.texts if not (value := getattr(record, name))}
-        return {name: getattr(record, name) for name in self._kept} | empty
+        return dict(zip(self._kept, self._values(record), strict=True)) | empty
 
     def whole(self, conn: Connection, kept: dict[str, Any]) -> Any:
         """The record with its texts as they are now. NotFound when its row is gone."""

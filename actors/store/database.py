@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool, StaticPool
 
 from actors.store.filesystem import network_filesystem
 from actors.store.postgresql import open_engine, postgresql_url
+from actors.store.prepared import Prepared
 from perenne.errors import ConfigurationError, Unavailable
 
 BUSY_TIMEOUT_MS = 5_000  # how long a statement waits for another connection's lock
@@ -89,9 +90,11 @@ def _sqlite_engine(path: Path, *, create: bool, pragmas: tuple[str, ...], begin:
         hide_parameters=True,
     )
 
+    begins = Prepared(text(begin))
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
-        connection.exec_driver_sql(begin)
+        begins.run(connection)
 
     return engine
 

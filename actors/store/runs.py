@@ -1,7 +1,6 @@
 """Commands about runs: begun by a host, appended to by that host alone, closed once."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -76,7 +75,7 @@ def append_run_events(work: Work, command: AppendRunEvents) -> Run:
     rows: list[EventRow] = work.prepared if work.prepared is not None else rows_of(command)
     _append(work, row, rows)
     if command.close is None:
-        return replace(run_of(row), events=row.events + len(rows), updated_at=work.now)
+        return run_of(row._replace(events=row.events + len(rows), updated_at=work.now))
     _close(work, row, command.close)
     return run_of(run_row(work.conn, row.id))
 
