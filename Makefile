@@ -44,9 +44,13 @@ bench: dev web models
 chaos: dev web models
 	@PERENNE_CHAOS_ROUNDS=$(N) PERENNE_PROFILE=tiny PERENNE_MODELS=$(PERENNE_MODELS_FOR_TESTS) $(PYTEST) tests/chaos --timeout=600
 
-# The property tests, with many more examples than `make test` takes.
+# The property tests, with many more examples than `make test` takes; then broken files of every format through the parsers,
+# written to docs/fuzz.md. INPUTS of them, from SEED on.
+INPUTS ?= 10000
+SEED ?= 1
 fuzz: dev
 	@$(PYTEST) tests/unit --hypothesis-profile=fuzz --hypothesis-seed=random --timeout=1800 -m hypothesis
+	@nice -n 10 $(BIN)/python -W ignore -m tests.fuzz.parsers --inputs $(INPUTS) --seed $(SEED) --report docs/fuzz.md
 
 # Pin everything anew, with hashes, for every Python and platform that is supported.
 lock: $(VENV)/.made
@@ -95,7 +99,7 @@ $(VENV)/.node: $(VENV)/.made requirements-node.lock
 
 build/npm.stamp: $(VENV)/.node web/package-lock.json
 	@echo "installing what the page is built with"
-	@. .ci/node && cd web && npm ci --no-audit --no-fund --no-progress --loglevel=error || $(NOT_INSTALLED)
+	@. .ci/node && cd web && npm ci --no-audit --no-fund --no-progress --loglevel=error >/dev/null || $(NOT_INSTALLED)
 	@mkdir -p build && touch $@
 
 build/web.stamp: build/npm.stamp $(WEB_SOURCES)
