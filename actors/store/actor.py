@@ -17,14 +17,17 @@ from perenne.messages.records import (
     Conversation,
     Document,
     DocumentText,
+    HeldFile,
     Job,
     Key,
     Message,
     Page,
     Project,
+    ProjectFigures,
     Run,
     RunEvent,
     User,
+    Watch,
 )
 from perenne.messages.search import Feed, Filters, LexicalHits, Passages, ShardHits, ShardQuery
 from perenne.settings import Settings
@@ -49,6 +52,7 @@ class StoreWriter:
             batch=settings.store.batch,
             mutants=mutants_of(settings),
             on_commit=self._committed,
+            dumps=settings.path("store"),
         )
         self._moved: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}  # of each loop that follows: set at the next head
         self._seen = 0
@@ -135,10 +139,11 @@ class StoreReader:
     CONCURRENCY = {"health": 2, "read": 64}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
-        from actors.store import feed, fulltext, reading, talks
+        from actors.store import feed, fulltext, reading, talks, watches
         from actors.store.reader import ReaderCore
 
         self._feed, self._fulltext, self._reading, self._talks = feed, fulltext, reading, talks
+        self._watches = watches
         self._name = name
         self._core = ReaderCore(settings.database_url, longest_s=ASK_S)
         self._open = 0
@@ -184,6 +189,10 @@ class StoreReader:
     async def project(self, *, user_id: str, project: str) -> Project:
         """By id or by name."""
         return await self._ask(self._reading.find_project, user_id=user_id, project=project)
+
+    @method(concurrency_group="read")
+    async def project_figures(self, *, user_id: str, project_ids: tuple[str, ...]) -> dict[str, ProjectFigures]:
+        return await self._ask(self._reading.project_figures, user_id=user_id, project_ids=project_ids)
 
     @method(concurrency_group="read")
     async def documents(
@@ -233,6 +242,17 @@ class StoreReader:
     @method(concurrency_group="read")
     async def job(self, *, user_id: str, job_id: str) -> Job:
         return await self._ask(self._reading.find_job, user_id=user_id, job_id=job_id)
+
+    @method(concurrency_group="read")
+    async def watches(self, *, user_id: str | None) -> tuple[Watch, ...]:
+        """Of everybody when the system asks (None)."""
+        return await self._ask(self._watches.list_watches, user_id=user_id)
+
+    @method(concurrency_group="read")
+    async def watched_files(
+        self, *, user_id: str, watch_id: str, limit: int = 1_000, after: str | None = None
+    ) -> Page[HeldFile]:
+        return await self._ask(self._watches.watched_files, user_id=user_id, watch_id=watch_id, limit=limit, after=after)
 
     @method(concurrency_group="read")
     async def open_jobs(self) -> tuple[Job, ...]:

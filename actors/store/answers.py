@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, select
 
 from actors.store import rows
 from actors.store.prepared import Prepared
-from actors.store.tables import conversations, documents, jobs, keys, messages, projects, runs
+from actors.store.tables import conversations, documents, jobs, keys, messages, projects, runs, watches
 from perenne.decoding import adapter
 from perenne.errors import NotFound
 from perenne.messages import commands as c
@@ -51,6 +51,7 @@ _SOURCES: dict[type, _Source] = {
     r.Job: _Source(r.Job, jobs, rows.job_of, "filename", "password", "reason", "details", "checkpoint", "result"),
     r.Conversation: _Source(r.Conversation, conversations, rows.conversation_of, "title"),
     r.Message: _Source(r.Message, messages, rows.message_of, "text", "citations"),
+    r.Watch: _Source(r.Watch, watches, rows.watch_of, "path", "ignore"),
     r.Run: _Source(r.Run, runs, rows.run_of, "options", "reason"),
 }
 _PARTS: dict[type, dict[str, type]] = {

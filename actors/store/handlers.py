@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from actors.store import conversations, documents, indexing, jobs, people, projects, runs
+from actors.store import conversations, documents, indexing, jobs, people, projects, runs, watches
 from actors.store.work import Work
 from perenne.messages import commands as c
 
@@ -21,6 +21,8 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.LinkDocument: documents.link_document,
     c.UnlinkDocument: documents.unlink_document,
     c.DeleteDocument: documents.delete_document,
+    c.AddWatch: watches.add_watch,
+    c.RemoveWatch: watches.remove_watch,
     c.LeaseJobs: jobs.lease_jobs,
     c.RenewJob: jobs.renew_job,
     c.StoreDocuments: indexing.store_documents,

@@ -19,6 +19,7 @@ from perenne.messages.records import (
     RunOptions,
     Usage,
     User,
+    Watch,
 )
 
 _PLAIN_OPTIONS = orjson.dumps(RunOptions()).decode()
@@ -82,6 +83,17 @@ def document_of(row: Any, project_ids: tuple[str, ...]) -> Document:
         project_ids=project_ids,
         created_at=row.created_at,
         updated_at=row.updated_at,
+    )
+
+
+def watch_of(row: Any) -> Watch:
+    return Watch(
+        id=row.id,
+        user_id=row.user_id,
+        project_id=row.project_id,
+        path=row.path,
+        ignore=tuple(orjson.loads(row.ignore)),
+        created_at=row.created_at,
     )
 
 

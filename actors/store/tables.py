@@ -264,6 +264,20 @@ commands = Table(
     Index(None, "created_at"),
 )
 
+# Folders of the PC whose files are kept as documents.
+watches = Table(
+    "watches",
+    metadata,
+    Column("id", String, primary_key=True),
+    _owner(),
+    Column("project_id", String, ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("ignore", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index(None, "user_id", "created_at", "id"),
+    Index(None, "project_id"),
+)
+
 changes = Table(
     "changes",
     metadata,

@@ -146,6 +146,23 @@ class DeleteDocument(Command):
     document_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddWatch(Command):
+    """-> Watch; Conflict when this folder is watched for this project already."""
+
+    watch_id: str
+    project_id: str
+    path: str
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveWatch(Command):
+    """-> Deleted. The documents stay."""
+
+    watch_id: str
+
+
 # Jobs
 
 

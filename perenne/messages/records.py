@@ -72,6 +72,15 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectFigures:
+    """How many documents of a project are in which state, their files' bytes, and the last change to one of them."""
+
+    states: dict[DocumentState, int] = field(default_factory=dict[DocumentState, int])
+    size_bytes: int = 0
+    updated_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """`refused`: the file itself can't be read (password, over a cap, damaged); `failed`: we could not; both say why: `reason` in a
     sentence, `code` and `details` for programs."""
@@ -157,6 +166,45 @@ class Job:
     result: dict[str, Any] = field(default_factory=dict[str, Any])
     created_at: float
     updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """A folder of the PC that the ingest host is on; its files are documents with the external id `ID/path`. `ignore`: patterns of
+    names or paths within that are left alone."""
+
+    id: str
+    user_id: str
+    project_id: str
+    path: str
+    ignore: tuple[str, ...] = ()
+    created_at: float
+
+
+# starting: not looked at yet; watching: as on disk at `scanned_at`; missing: it is not there, or can't be read;
+# emptied: there is nothing in it now where there was, which may be a disk that is away. Nothing is deleted in the last two.
+WatchPhase = Literal["starting", "watching", "missing", "emptied"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchState:
+    """How it stands with a folder. `files` are those that are documents; `skipped` are too large, or could not be read."""
+
+    watch: Watch
+    phase: WatchPhase = "starting"
+    files: int = 0
+    skipped: int = 0
+    reason: str | None = None
+    scanned_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFile:
+    """A file of a watched folder as the database knows it; `path` within the folder."""
+
+    document_id: str
+    path: str
+    blob_hash: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
