@@ -36,10 +36,9 @@ def forked(path: str, body: bytes) -> bool:
             line.sendall(body)
             return line.recv(1) == b"1"
         except TimeoutError:
+            # From here on the fork's word fails, and with it the fork; it may be here already.
             with contextlib.suppress(OSError):
-                line.shutdown(
-                    socket.SHUT_RD
-                )  # from here on the fork's word fails, and so does the fork; it may be here already
+                line.shutdown(socket.SHUT_RD)
                 return line.recv(1) == b"1"
             return False
         except OSError:

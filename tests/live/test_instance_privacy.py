@@ -17,7 +17,8 @@ LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 
 def listeners(instance: RunningInstance) -> list[tuple[str, str, int]]:
-    """(process, address, port) of every TCP listener of every process of the instance, the root's included."""
+    """(process, address, port) of every TCP listener of every process of the instance, the root's and the dashboard's included."""
+    assert instance.command("dashboard").returncode == 0  # it waits for the page, which begins after all else
     found: list[tuple[str, str, int]] = []
     for pid in (*instance.processes(), instance.root_pid):
         try:
@@ -51,6 +52,7 @@ def test_every_port_is_the_instances_own(instance: RunningInstance):
 
 
 def test_the_dashboards_api_wants_the_token(instance: RunningInstance):
+    assert instance.command("dashboard").returncode == 0
     facts = read_instance(instance.home)
     assert facts is not None
     token = Path(facts.token_path).read_text().strip()
