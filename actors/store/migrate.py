@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alembic.util import CommandError
 from sqlalchemy import Engine
 
 from actors.store.database import connect_sqlite, sync_folder
+from actors.store.dumps import dump_before
 from perenne.errors import ConfigurationError, StorageFailed
 
 log = logging.getLogger(__name__)
@@ -69,8 +71,8 @@ def _copy_before(path: Path, revision: str) -> Path:
     return copy
 
 
-def migrate(engine: Engine, path: Path | None, scripts: Path = MIGRATIONS) -> Path | None:
-    """Bring the database to this version; the copy that was made first, if one was.
+def migrate(engine: Engine, path: Path | None, scripts: Path = MIGRATIONS, dumps: Path | None = None) -> Path | None:
+    """Bring the database to this version; the copy that was made first, if one was: beside SQLite's file, of PostgreSQL in `dumps`.
 
     ConfigurationError when it is of a newer version than this program; StorageFailed when the migration failed: then the database is as it was.
     """
@@ -78,17 +80,51 @@ def migrate(engine: Engine, path: Path | None, scripts: Path = MIGRATIONS) -> Pa
     if held == wanted:
         return None
     if held is not None:
-        try:
-            ScriptDirectory.from_config(_config(scripts=scripts)).get_revision(held)
-        except CommandError as error:
-            raise ConfigurationError(
-                f"the database is at revision {held!r}, which this version of Perenne does not know; run the version that wrote it"
-            ) from error
-    copy = _copy_before(path, wanted) if held is not None and path is not None else None
+        _known(held, scripts)
+    return _move(engine, path, dumps, held, wanted, lambda config: command.upgrade(config, "head"), scripts)
+
+
+def migrate_back(engine: Engine, path: Path | None, dumps: Path | None = None) -> tuple[str, Path | None]:
+    """Bring the database back by one version, for the program before this one; the revision that it is at then, and the copy.
+
+    ConfigurationError when there is none before, or the database is not of this version; StorageFailed as from `migrate`.
+    """
+    held = held_revision(engine)
+    before = None if held is None else _known(held, MIGRATIONS).down_revision
+    if held is None or not isinstance(before, str):
+        raise ConfigurationError(f"the database is at revision {held!r}, and there is none before it")
+    return before, _move(engine, path, dumps, held, before, lambda config: command.downgrade(config, before))
+
+
+def _known(held: str, scripts: Path) -> Any:
+    """The migration that the database is at."""
+    try:
+        return ScriptDirectory.from_config(_config(scripts=scripts)).get_revision(held)
+    except CommandError as error:
+        raise ConfigurationError(
+            f"the database is at revision {held!r}, which this version of Perenne does not know; run the version that wrote it"
+        ) from error
+
+
+def _move(
+    engine: Engine,
+    path: Path | None,
+    dumps: Path | None,
+    held: str | None,
+    wanted: str,
+    run: Callable[[Config], None],
+    scripts: Path = MIGRATIONS,
+) -> Path | None:
+    """A copy, then one transaction that brings the database from `held` to `wanted`."""
+    copy: Path | None = None
+    if held is not None and path is not None:
+        copy = _copy_before(path, wanted)
+    elif held is not None and dumps is not None:
+        copy = dump_before(engine.url, dumps, wanted)
     log.info("migrating the database from %s to %s", held, wanted)
     try:
         with engine.connect() as connection, connection.begin():
-            command.upgrade(_config(connection, scripts), "head")
+            run(_config(connection, scripts))
     except Exception as error:
         where = f"; a copy from before is {copy}" if copy else ""
         raise StorageFailed(

@@ -73,8 +73,9 @@ class WriterCore:
         clock: Clock | None = None,
         mutants: Mutants | None = None,
         on_commit: Callable[[int], None] | None = None,
+        dumps: Path | None = None,
     ) -> None:
-        self._url, self._limit, self._batch = url, queue, batch
+        self._url, self._limit, self._batch, self._dumps = url, queue, batch, dumps
         self._clock, self._mutants = clock or SystemClock(), mutants or Mutants()
         self._on_commit = on_commit or (lambda _: None)
         self._waiting: deque[Submission] = deque()
@@ -105,7 +106,7 @@ class WriterCore:
             self._engine: Engine = writing_engine(self._url)
             if path is None:
                 self._connection()  # its session holds the lock
-            migrate(self._engine, path)
+            migrate(self._engine, path, dumps=self._dumps)
             with self._engine.connect() as conn, conn.begin():
                 self._epoch = held_epoch(conn) + 1
                 write_meta(conn, "epoch", str(self._epoch))

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from actors.store.collation import sort_by_bytes
 from actors.store.tables import metadata
 
 context.configure(
@@ -11,3 +12,4 @@ context.configure(
     render_as_batch=False,
 )
 context.run_migrations()
+sort_by_bytes(context.config.attributes["connection"])

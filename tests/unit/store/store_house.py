@@ -26,13 +26,14 @@ def on_sqlite(home: Path) -> str:
 
 
 database_of = on_sqlite  # a home's; tests/contract puts PostgreSQL's in its place
+empty_database = on_sqlite  # one without any table
 
 
 class StoreHouse:
     """A writer and a reader over `home`; times come from `clock`."""
 
-    def __init__(self, home: Path, mutants: Mutants | None = None, **settings: Any) -> None:
-        self.url = database_of(home)
+    def __init__(self, home: Path, mutants: Mutants | None = None, url: str | None = None, **settings: Any) -> None:
+        self.home, self.url = home, url or database_of(home)
         self.path = home / "store" / "perenne.db"
         self.clock = ManualClock()
         self._numbers = itertools.count(1)

@@ -1,5 +1,4 @@
-"""Full text on PostgreSQL: a row for each term of each passage; and text that sorts by its bytes, whatever the server's language.
-SQLite has its own since 0001, and sorts so."""
+"""Full text on PostgreSQL: a row for each term of each passage. SQLite has its own since 0001."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,7 +17,6 @@ AT_ONCE = 500  # passages
 def upgrade() -> None:
     if op.get_bind().dialect.name != "postgresql":
         return
-    _collate("C")
     op.create_table(
         "chunk_terms",
         sa.Column("term", sa.Text(collation="C"), nullable=False),
@@ -52,19 +50,8 @@ def _fill() -> None:
         after = rows[-1].id
 
 
-def _collate(collation: str) -> None:
-    """Give every column of text this collation."""
-    inspector = sa.inspect(op.get_bind())
-    for table in inspector.get_table_names():
-        texts = [column for column in inspector.get_columns(table) if isinstance(column["type"], sa.String)]
-        changes = [f'ALTER "{c["name"]}" TYPE {c["type"].__visit_name__} COLLATE "{collation}"' for c in texts]
-        if changes:
-            op.execute(f'ALTER TABLE "{table}" {", ".join(changes)}')
-
-
 def downgrade() -> None:
     if op.get_bind().dialect.name != "postgresql":
         return
     op.drop_table("chunk_terms_total")
     op.drop_table("chunk_terms")
-    _collate("default")

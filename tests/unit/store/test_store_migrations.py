@@ -1,0 +1,160 @@
+"""Every version's database with data in it, brought to the newest, and back by one version at a time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, text
+
+from actors.store import fulltext, reading, talks
+from actors.store.back import go_back
+from actors.store.database import sqlite_path, writing_engine
+from actors.store.lexicon import lexicon
+from actors.store.migrate import _config, held_revision, migrate, migrate_back, wanted_revision
+from actors.store.tables import metadata
+from actors.store.terms import passage_terms
+from perenne.errors import ConfigurationError, Unavailable
+from perenne.messages import commands as c
+from perenne.messages.search import Filters
+from perenne.settings import load_settings
+from tests.unit.store import store_house
+from tests.unit.store.store_house import StoreHouse, passage, unit
+
+REVISIONS = [script.revision for script in reversed(list(ScriptDirectory.from_config(_config()).walk_revisions()))]
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[StoreHouse]:
+    """One of each thing that is kept."""
+    made = StoreHouse(tmp_path).people()
+    made.do(c.CreateKey, key_id="k", for_user_id="ana", key_hash="a" * 64, label="first", scopes=("read",))
+    job = made.lines()
+    documents = (
+        passage("a", "the harbour lights", unit(1, 0), language="en"),
+        passage("b", "el barco azul", unit(0, 1), language="es"),
+    )
+    made.store(job, *documents)
+    made.system(c.FinishJob, job_id=job.id, lease_token=job.lease_token, state="done", result={"chunks": 2})
+    fields = {"project_id": "ana-home", "title": "d", "size_bytes": 3, "blob_hash": "blob", "external_id": "e"}
+    made.do(c.AddDocument, document_id="d", job_id="job-d", **fields)
+    made.do(c.CancelJob, job_id="job-d")
+    made.do(c.PostMessage, conversation_id="t", message_id="q", reply_id="r", run_id="u", text="why?")
+    made.system(c.StartAttempt, run_id="u", host="h")
+    made.close()
+    yield made
+    made.close()
+
+
+def kept(conn: Connection) -> Rows:
+    """Every row of ours, but what full text makes of them."""
+    found: Rows = {}
+    for name in inspect(conn).get_table_names():
+        if not name.startswith(("chunk_terms", "alembic")):
+            table = Table(name, MetaData(), autoload_with=conn)
+            found[name] = sorted((dict(row._mapping) for row in conn.execute(select(table))), key=str)
+    return found
+
+
+def rows_of(url: str) -> Rows:
+    with writing_engine(url).connect() as conn:
+        return kept(conn)
+
+
+def assert_same(found: Rows, before: Rows) -> None:
+    """What is in both is the same: an older version has fewer columns and tables."""
+    for name in found.keys() & before.keys():
+        if name == "meta":
+            continue  # the epoch is each writer's
+        assert len(found[name]) == len(before[name]), name
+        for one, other in zip(found[name], before[name], strict=True):
+            for column in one.keys() & other.keys():
+                assert one[column] == other[column], (name, column)
+
+
+def made_at(revision: str, url: str, rows: Rows) -> None:
+    """A database of that version, made by its migrations, with the rows that it can hold."""
+    engine = writing_engine(url)
+    with engine.connect() as conn, conn.begin():
+        command.upgrade(_config(conn), revision)
+        there = set(inspect(conn).get_table_names())
+        for table in metadata.sorted_tables:
+            if table.name in there and rows.get(table.name):
+                held = Table(table.name, MetaData(), autoload_with=conn)
+                names = {column.name for column in held.columns}
+                conn.execute(insert(held), [{n: v for n, v in row.items() if n in names} for row in rows[table.name]])
+        if "chunk_terms" in there:
+            titles = {row["id"]: row["title"] for row in rows["documents"]}
+            terms = [
+                (
+                    row["id"],
+                    passage_terms(titles[row["document_id"]], row["language"]),
+                    passage_terms(row["text"], row["language"]),
+                )
+                for row in rows["chunks"]
+            ]
+            lexicon(conn).remember(conn, terms)
+
+
+def assert_works(house: StoreHouse) -> None:
+    """It is read, searched and written."""
+    assert house.ask(reading.find_document, "ana", "doc-a").chunks == 1
+    assert house.ask(reading.find_document, "ana", "d").reason == "cancelled"
+    assert [event.kind for event in house.ask(talks.list_run_events, "ana", "u", 0, 9)] == []
+    for query, document in (("harbour", "doc-a"), ("barcos", "doc-b")):
+        hits = house.ask(fulltext.search_text, fulltext.WordCounts(), "ana", None, query, 5, Filters())
+        assert [chunk.document_id for chunk in house.ask(reading.find_chunks, "ana", hits.ids).chunks] == [document]
+    house.store(house.lines(job_id="after"), passage("c", "a new passage", unit(1, 1)))
+    house.do(c.DeleteDocument, document_id="doc-b")
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_a_database_of_an_earlier_version_comes_to_this_one_with_all_that_is_in_it(
+    house: StoreHouse, tmp_path: Path, revision: str
+) -> None:
+    before = rows_of(house.url)
+    other = tmp_path / "other"
+    (other / "store").mkdir(parents=True)
+    url = store_house.empty_database(other)
+    made_at(revision, url, before)
+    engine = writing_engine(url)
+    assert held_revision(engine) == revision
+    migrate(engine, sqlite_path(url))
+    assert held_revision(engine) == wanted_revision()
+    assert_same(rows_of(url), before)
+    reopened = StoreHouse(other, url=url)
+    reopened._numbers = house._numbers
+    assert_works(reopened)
+    reopened.close()
+
+
+def test_a_database_goes_back_version_by_version_and_comes_again_with_all_that_is_in_it(house: StoreHouse) -> None:
+    before, engine, path = rows_of(house.url), writing_engine(house.url), sqlite_path(house.url)
+    for revision in reversed(REVISIONS[:-1]):
+        assert migrate_back(engine, path)[0] == revision
+        assert held_revision(engine) == revision
+        assert_same(rows_of(house.url), before)
+    with pytest.raises(ConfigurationError, match="none before"):
+        migrate_back(engine, path)
+    migrate(engine, path)
+    assert_same(rows_of(house.url), before)
+    with engine.connect() as conn:
+        assert conn.execute(text("SELECT count(*) FROM users")).scalar() == 2
+    again = StoreHouse(house.home, url=house.url)
+    again._numbers = house._numbers
+    assert_works(again)
+    again.close()
+
+
+def test_going_back_is_for_an_instance_that_is_down(house: StoreHouse) -> None:
+    settings = load_settings({"PERENNE_HOME": str(house.home), "PERENNE_DATABASE_URL": house.url})
+    running = StoreHouse(house.home, url=house.url)
+    with pytest.raises(Unavailable, match="writes to it already"):
+        go_back(settings)
+    running.close()
+    assert f"at revision {REVISIONS[-2]}. A copy from before is" in go_back(settings)
+    assert held_revision(writing_engine(house.url)) == REVISIONS[-2]
