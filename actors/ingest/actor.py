@@ -4,15 +4,18 @@ import asyncio
 import logging
 import threading
 import time
+from pathlib import Path
 
 import ray
 
 from actors.ingest.host import Host
 from actors.ingest.passwords import Passwords
+from actors.ingest.watching import check_folder
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
 from perenne.messages.health import Health
+from perenne.messages.records import WatchState
 from perenne.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -73,6 +76,26 @@ class IngestHost:
         """The password of a job's file, sent before the job is: kept in memory until the job ends, forgotten by a restart."""
         await self._life.ready()
         self._passwords.keep(job_id, password)
+
+    @ray.method(concurrency_group="work")
+    async def check_folder(self, path: str) -> str:
+        """The folder of this PC as it will be watched. InvalidRequest when it can't be."""
+        await self._life.ready()
+        return await asyncio.to_thread(check_folder, path, Path(self._settings.home))
+
+    @ray.method(concurrency_group="work")
+    async def look_at_watches(self) -> None:
+        """A watch was added or removed. A nudge only."""
+        await self._life.ready()
+        if self._loop is not None and self._host is not None:
+            self._loop.call_soon_threadsafe(self._host.watching.look)
+
+    @ray.method(concurrency_group="work")
+    async def watch_states(self, watch_ids: tuple[str, ...]) -> dict[str, WatchState]:
+        """How it stands with these; one that was not begun yet is missing."""
+        await self._life.ready()
+        states = {} if self._host is None else self._host.watching.states()
+        return {watch_id: states[watch_id] for watch_id in watch_ids if watch_id in states}
 
     @ray.method(concurrency_group="health")
     async def health(self) -> Health:

@@ -20,6 +20,7 @@ from actors.ingest.parser_pool import LOG_NAME, ParserDied, ParserPool, drop_res
 from actors.ingest.passwords import Passwords
 from actors.ingest.pipeline import Embedder, EmbedderAway
 from actors.ingest.pulse import Pulse
+from actors.ingest.watching import Watching
 from perenne import names
 from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded, LeaseLost, NotFound, PerenneError, StorageFailed, Unavailable
@@ -70,11 +71,13 @@ class Host:
         self.pulse = Pulse()
         self.ended: Counter[str] = Counter()
         work = settings.path("ingest")
+        blobs = BlobFiles(directory, settings.pc, self.pulse)
+        self.watching = Watching(self._store, blobs, settings.ingest.file_bytes_max)
         self._shop = Workshop(
             store=self._store,
             pool=ParserPool(caps_of(settings), work, self.pulse.beat),
             embedder=Embedder(directory, self.pulse, settings.embedding.model),
-            blobs=BlobFiles(directory, settings.pc, self.pulse),
+            blobs=blobs,
             passwords=passwords,
             pulse=self.pulse,
             parsing=asyncio.Semaphore(settings.ingest.workers),
@@ -95,7 +98,7 @@ class Host:
     async def run(self) -> None:
         """Work until cancelled; what is in hand then stays leased, for the next host of this name to take back."""
         await asyncio.to_thread(self._sweep)
-        asides = [asyncio.create_task(self._follow()), asyncio.create_task(self._tick()), asyncio.create_task(self._warm())]
+        asides = [asyncio.create_task(each) for each in (self._follow(), self._tick(), self._warm(), self._watch())]
         try:
             take_back = True
             while True:
@@ -130,6 +133,14 @@ class Host:
             await self._shop.pool.warm()
         except OSError as error:
             log.warning("no parser could be started ahead: %s", error)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.watching.run()
+            except Exception:
+                log.exception("watching folders fell over and begins again")
+                await asyncio.sleep(POLL_S)
 
     async def _tick(self) -> None:
         while True:
