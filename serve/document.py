@@ -15,6 +15,11 @@ VERSION = "0.1.0"
 _FILE = {"type": "string", "format": "binary"}
 _TEXT = {"type": "string"}
 _EVENT = {"type": "object", "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT}, "required": ["data"]}
+_BESIDE: dict[str, dict[str, Any]] = {  # fields of a form with a file
+    "file": {},
+    "document": {"title": _TEXT, "external_id": _TEXT, "password": _TEXT},
+    "purpose": {"purpose": {"enum": ["assistants", "user_data"]}},
+}
 _ERRORS: dict[int | str, str] = {
     400: "The request cannot be done as it stands.",
     401: "No key, or none that is valid.",
@@ -72,10 +77,8 @@ def operation(line: "Line") -> dict[str, Any]:
     for status, words in line.also:
         responses[status] = {"model": line.answer, "description": words}
     if line.body is not None:
-        fields = (
-            {"file": _FILE} if line.body == "file" else {"title": _TEXT, "external_id": _TEXT, "password": _TEXT, "file": _FILE}
-        )
-        schema = {"type": "object", "properties": fields, "required": ["file"]}
+        fields = {"file": _FILE, **_BESIDE[line.body]}
+        schema = {"type": "object", "properties": fields, "required": ["file", *(["purpose"] if openai else [])]}
         extra["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
     return {
         "tags": [_tag(line.path)],

@@ -30,7 +30,7 @@ _DATA = ((b"content-security-policy", b"default-src 'none'; frame-ancestors 'non
 
 def is_upload(path: str) -> bool:
     """Whether a path takes files, whose own, larger bound holds."""
-    return path.startswith("/api/projects/") and path.endswith(("/documents", "/jsonl"))
+    return path == "/v1/files" or (path.startswith("/api/projects/") and path.endswith(("/documents", "/jsonl")))
 
 
 def _length(scope: Scope) -> int:

@@ -10,6 +10,7 @@ from perenne.messages.models import ChatMessage
 from perenne.messages.records import Role
 
 INPUTS_MAX = 2048  # as OpenAI's
+FILES_A_BATCH = 100  # a batch's id names its files, and travels in a path
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _PASSED_ON = (
@@ -27,6 +28,10 @@ T = TypeVar("T")
 FailFast = Annotated[list[T], Field(fail_fast=True)]  # a refusal of a million wrong items would hold up the event loop
 Number = Annotated[FiniteFloat, Field(strict=True)]
 Text = Annotated[str, Field(max_length=names.MESSAGE_CHARS_MAX)]
+
+
+def _example(**fields: Any) -> ConfigDict:
+    return ConfigDict(extra="ignore", strict=True, json_schema_extra={"examples": [fields]})
 
 
 class Lenient(BaseModel):
@@ -248,3 +253,108 @@ class EmbeddingBody(Lenient):
         if not all(texts):
             raise InvalidRequest("input: expected no empty text", "input")
         return texts
+
+
+Metadata = dict[str, Any]
+_NOT_KEPT = "{0}: not kept here; leave it out"
+
+
+def refuse_unkept(**fields: Any) -> None:
+    """InvalidRequest for the first field that says something which nothing here would keep."""
+    for name, value in fields.items():
+        if value:
+            raise InvalidRequest(_NOT_KEPT.format(name), name)
+
+
+class Chunking(Lenient):
+    type: Literal["auto", "static"] = "auto"
+
+    def checked(self) -> None:
+        """InvalidRequest for another splitter than ours."""
+        if self.type != "auto":
+            raise InvalidRequest("chunking_strategy: expected auto", "chunking_strategy")
+
+
+class VectorStoreBody(Lenient):
+    model_config = _example(name="letters")
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")] | None = None
+    file_ids: list[str] = Field(default=[], max_length=500, fail_fast=True)
+    chunking_strategy: Chunking | None = None
+    expires_after: dict[str, Any] | None = None
+    metadata: Metadata | None = None
+
+    def checked(self) -> None:
+        refuse_unkept(metadata=self.metadata, expires_after=self.expires_after)
+        if self.chunking_strategy is not None:
+            self.chunking_strategy.checked()
+
+
+class VectorStoreChange(Lenient):
+    model_config = _example(name="letters of 1912")
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")] | None = None
+    expires_after: dict[str, Any] | None = None
+    metadata: Metadata | None = None
+
+
+class StoreFileBody(Lenient):
+    model_config = _example(file_id="doc_0123")
+    file_id: str = Field(max_length=300)
+    attributes: Metadata | None = None
+    chunking_strategy: Chunking | None = None
+
+    def checked(self) -> str:
+        """The file's id."""
+        refuse_unkept(attributes=self.attributes)
+        if self.chunking_strategy is not None:
+            self.chunking_strategy.checked()
+        return self.file_id
+
+
+class StoreFileChange(Lenient):
+    model_config = _example(attributes={})
+    attributes: Metadata | None = None
+
+
+class BatchBody(Lenient):
+    model_config = _example(file_ids=["doc_0123", "doc_4567"])
+    file_ids: list[Annotated[str, Field(max_length=300)]] = Field(default=[], max_length=FILES_A_BATCH, fail_fast=True)
+    files: list[StoreFileBody] = Field(default=[], max_length=FILES_A_BATCH, fail_fast=True)
+    attributes: Metadata | None = None
+    chunking_strategy: Chunking | None = None
+
+    def checked(self) -> list[str]:
+        """The files' ids."""
+        refuse_unkept(attributes=self.attributes)
+        if self.chunking_strategy is not None:
+            self.chunking_strategy.checked()
+        ids = list(dict.fromkeys([*self.file_ids, *(file.checked() for file in self.files)]))
+        if not 0 < len(ids) <= FILES_A_BATCH:
+            raise InvalidRequest(f"file_ids: expected 1 to {FILES_A_BATCH} files, got {len(ids)}", "file_ids")
+        return ids
+
+
+class RankingOptions(Lenient):
+    ranker: str | None = None
+    score_threshold: Number | None = None
+
+
+class StoreSearchBody(Lenient):
+    model_config = _example(query="When was the lighthouse built?", max_num_results=5)
+    query: str | FailFast[str]
+    max_num_results: int = Field(default=10, ge=1, le=50)
+    filters: dict[str, Any] | None = None
+    ranking_options: RankingOptions | None = None
+    rewrite_query: bool = False
+
+    def checked(self) -> str:
+        """The query, in one text."""
+        if self.filters:
+            raise InvalidRequest("filters: files have no attributes here; leave it out", "filters")
+        query = self.query if isinstance(self.query, str) else "\n".join(self.query)
+        if not 0 < len(query) <= names.QUERY_CHARS_MAX:
+            raise InvalidRequest(f"query: expected 1 to {names.QUERY_CHARS_MAX} characters, got {len(query)}", "query")
+        return query
+
+    def least_score(self) -> float:
+        options = self.ranking_options
+        return 0.0 if options is None or options.score_threshold is None else options.score_threshold

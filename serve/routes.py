@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from perenne.errors import NotFound
 from perenne.messages.commands import Deleted, MessagePosted
 from perenne.messages.health import TreeStatus
 from perenne.messages.models import ModelState
-from perenne.messages.records import Conversation, Document, DocumentText, Key, Message, Page, Project, Run
+from perenne.messages.records import Conversation, Document, DocumentText, Key, Message, Page, Project, Run, Watch, WatchState
 from perenne.messages.search import SearchResponse
 from serve import (
     access_keys,
@@ -22,12 +22,16 @@ from serve import (
     jobs,
     openai_chat,
     openai_completions,
+    openai_files,
     openai_models,
+    openai_store_files,
+    openai_stores,
     projects,
     reference,
     runs,
     searching,
     uploads,
+    watches,
 )
 from serve.guard import Access
 from serve.views import DocumentAddedView, JobView, KeyMade, Me, Ticket
@@ -43,7 +47,7 @@ class Line:
     route: Callable[..., Any]
     answer: Any = None
     status: int = 200
-    body: str | None = None  # "file": multipart with one
+    body: Literal["file", "document", "purpose"] | None = None  # multipart with a file, and which fields beside it
     shown: bool = True
     kind: str = "application/json"
     also: tuple[tuple[int, str], ...] = ()  # other statuses with the same body
@@ -59,6 +63,8 @@ async def nothing_here(request: Request, rest: str = "") -> None:
 
 
 _P, _D, _C = "/api/projects/{project}", "/api/documents/{document_id}", "/api/conversations/{conversation_id}"
+_S = "/v1/vector_stores/{store_id}"
+_B = f"{_S}/file_batches/{{batch}}"
 _EVENTS = "text/event-stream"
 _THERE = ((200, "It is there already: the first document."),)
 
@@ -75,6 +81,9 @@ TABLE: tuple[Line, ...] = (
     Line("GET", f"{_P}/documents", "read", documents.list_project_documents, Page[Document]),
     Line("POST", f"{_P}/documents", "write", uploads.add_document, DocumentAddedView, 202, body="document", also=_THERE),
     Line("POST", f"{_P}/jsonl", "write", uploads.add_json_lines, JobView, 202, body="file"),
+    Line("GET", "/api/watches", "admin", watches.list_watches, Page[WatchState]),
+    Line("POST", "/api/watches", "admin", watches.add_watch, Watch, 201),
+    Line("DELETE", "/api/watches/{watch_id}", "admin", watches.remove_watch, Deleted),
     Line("GET", "/api/documents", "read", documents.list_documents, Page[Document]),
     Line("GET", _D, "read", documents.get_document, Document),
     Line("DELETE", _D, "write", documents.delete_document, Deleted),
@@ -111,6 +120,27 @@ TABLE: tuple[Line, ...] = (
     Line("POST", "/v1/chat/completions", "read", openai_chat.chat_completions, streams=True),
     Line("POST", "/v1/completions", "read", openai_completions.completions, streams=True),
     Line("POST", "/v1/embeddings", "read", openai_models.embeddings),
+    Line("GET", "/v1/files", "read", openai_files.list_files),
+    Line("POST", "/v1/files", "write", openai_files.create_file, body="purpose"),
+    Line("GET", "/v1/files/{file_id}", "read", openai_files.get_file),
+    Line("DELETE", "/v1/files/{file_id}", "write", openai_files.delete_file),
+    Line("GET", "/v1/files/{file_id}/content", "read", openai_files.get_file_content, kind="*/*"),
+    Line("GET", "/v1/vector_stores", "read", openai_stores.list_stores),
+    Line("POST", "/v1/vector_stores", "write", openai_stores.create_store),
+    Line("GET", _S, "read", openai_stores.get_store),
+    Line("POST", _S, "write", openai_stores.change_store),
+    Line("DELETE", _S, "write", openai_stores.delete_store),
+    Line("POST", f"{_S}/search", "read", openai_stores.search_store),
+    Line("GET", f"{_S}/files", "read", openai_store_files.list_store_files),
+    Line("POST", f"{_S}/files", "write", openai_store_files.add_store_file),
+    Line("GET", f"{_S}/files/{{file_id}}", "read", openai_store_files.get_store_file),
+    Line("POST", f"{_S}/files/{{file_id}}", "write", openai_store_files.change_store_file),
+    Line("DELETE", f"{_S}/files/{{file_id}}", "write", openai_store_files.remove_store_file),
+    Line("GET", f"{_S}/files/{{file_id}}/content", "read", openai_store_files.get_store_file_content),
+    Line("POST", f"{_S}/file_batches", "write", openai_store_files.add_batch),
+    Line("GET", _B, "read", openai_store_files.get_batch),
+    Line("POST", f"{_B}/cancel", "write", openai_store_files.cancel_batch),
+    Line("GET", f"{_B}/files", "read", openai_store_files.list_batch_files),
 )
 
 # What is not one function for one method: WebSockets, the document, the rest.

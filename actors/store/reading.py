@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, or_, select, tuple_, union
+from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, tuple_, union
 
 from actors.store.pages import bounded, cursor, place
 from actors.store.rows import chunk_of, document_of, job_of, key_of, project_of, user_of
 from actors.store.tables import chunks, document_projects, document_texts, documents, jobs, keys, projects, users
 from perenne.errors import NotFound
-from perenne.messages.records import Chunk, Document, DocumentText, Job, Key, Page, Project, User
+from perenne.messages.records import Chunk, Document, DocumentText, Job, Key, Page, Project, ProjectFigures, User
 from perenne.messages.search import Passages
 
 TEXT_CHARS_MAX = 1_000_000  # one slice of a document
@@ -28,6 +28,18 @@ _PROJECTS = (
     .limit(bindparam("limit_"))
 )
 _PROJECTS_AFTER = _PROJECTS.where(tuple_(projects.c.created_at, projects.c.id) > tuple_(bindparam("at_"), bindparam("id_")))
+_FIGURES = (
+    select(
+        document_projects.c.project_id,
+        documents.c.state,
+        func.count().label("count_"),
+        func.sum(documents.c.size_bytes).label("size_"),
+        func.max(documents.c.updated_at).label("at_"),
+    )
+    .join(documents, documents.c.id == document_projects.c.document_id)
+    .where(documents.c.user_id == bindparam("user_"), document_projects.c.project_id.in_(bindparam("ids_", expanding=True)))
+    .group_by(document_projects.c.project_id, documents.c.state)
+)
 _DOCUMENT = select(documents).where(documents.c.id == bindparam("id_"), documents.c.user_id == bindparam("user_"))
 _LINKS = select(document_projects).where(document_projects.c.document_id.in_(bindparam("ids_", expanding=True)))
 _PIECES = (
@@ -95,6 +107,19 @@ def find_project(conn: Connection, user_id: str, project: str) -> Project:
     if row is None:
         raise NotFound("project", project)
     return project_of(row)
+
+
+def project_figures(conn: Connection, user_id: str, project_ids: tuple[str, ...]) -> dict[str, ProjectFigures]:
+    """Of those projects that are the user's and have a document."""
+    found: dict[str, ProjectFigures] = {}
+    for row in conn.execute(_FIGURES, {"user_": user_id, "ids_": list(project_ids[:IDS_AT_ONCE])}):
+        sofar = found.get(row.project_id, ProjectFigures())
+        found[row.project_id] = ProjectFigures(
+            states=sofar.states | {row.state: row.count_},
+            size_bytes=sofar.size_bytes + int(row.size_),
+            updated_at=max(sofar.updated_at or 0.0, row.at_),
+        )
+    return found
 
 
 def links_of(conn: Connection, document_ids: list[str]) -> dict[str, tuple[str, ...]]:
