@@ -10,6 +10,9 @@ from perenne.api import Perenne
 from tests.chaos.recorder import Recorder
 from tests.live.running import RunningInstance
 
+# A few dozen passages are merged, and get a graph.
+SMALL_INDEX = "index: {kind: sq8, graph_rows: 64, tail_rows: 32}\n"
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "round_number" in metafunc.fixturenames:
@@ -27,6 +30,7 @@ def recorder(request: pytest.FixtureRequest) -> Iterator[Recorder]:
 @pytest.fixture(scope="session")
 def house() -> Iterator[RunningInstance]:
     running = RunningInstance()
+    (running.home / "config.yaml").write_text(SMALL_INDEX)
     try:
         yield running.start()
     finally:
