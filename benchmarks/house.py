@@ -104,14 +104,14 @@ class OnnxSentences:
 class House:
     """One instance in a folder. `directory` reaches its parts; `store` writes and reads."""
 
-    def __init__(self, home: Path, models: Path, language: Any = None) -> None:
+    def __init__(self, home: Path, models: Path, language: Any = None, embedder: Any = None) -> None:
         env = {"PERENNE_HOME": str(home), "PERENNE_MODELS": str(models)}
         self.settings: Settings = load_settings(env)
         home.mkdir(parents=True, exist_ok=True)
         self.directory = FakeDirectory()
         self.store = Store(self.directory)
         self.space = self.settings.embedding.model
-        self.embedder = OnnxSentences(models / self.space, self.space)
+        self.embedder = embedder or OnnxSentences(models / self.space, self.space)
         self.directory.put(names.EMBEDDING, self.embedder)
         if language is not None:
             self.directory.put(names.LANGUAGE, language)
@@ -128,6 +128,11 @@ class House:
         """Wait for the store and make its user."""
         await self.store.write(CreateUser(command_id="bench:user", user_id="system", new_user_id=USER, name="owner"), 60.0)
 
+    async def close(self) -> None:
+        """End what holds threads and files."""
+        for name in (names.index_shard(self.space, 0), names.store_reader(0), names.STORE_WRITER):
+            await self.directory.call(name, "close", timeout_s=60.0)
+
     async def project(self, name: str, texts: Sequence[Text]) -> str:
         """A project that holds these texts, cut and embedded as ingest would."""
         made = await self.store.write(
@@ -143,7 +148,7 @@ class House:
             LeaseJobs(command_id=new_id("cmd"), user_id="system", worker="bench", limit=1, lease_s=3600.0)
         )
         for part in _parts(texts, DOCUMENTS_PER_COMMAND):
-            documents = await asyncio.to_thread(self._indexed, part)
+            documents = await asyncio.to_thread(self.indexed, part)
             await self.store.write(
                 StoreDocuments(
                     command_id=new_id("cmd"),
@@ -173,7 +178,7 @@ class House:
             await self.caught_up()
             return made
 
-    def _indexed(self, texts: Sequence[Text]) -> tuple[IndexedDocument, ...]:
+    def indexed(self, texts: Sequence[Text]) -> tuple[IndexedDocument, ...]:
         documents: list[IndexedDocument] = []
         for one in texts:
             language = of_document(one.text)

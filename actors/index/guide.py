@@ -15,7 +15,7 @@ from actors.index.policy import BaseKind
 from actors.index.ranking import Rows, Vectors
 from actors.index.sealed import FlatBase
 
-EF = 128  # rows that the walk keeps in hand, at least
+EF = 256  # rows that the walk keeps in hand, at least
 EF_PER_K = 2
 EF_ROWS = 24  # rows that can be scored by number in the time of one step of the walk
 WIDEN = 4  # how much further a walk goes that came back with too little

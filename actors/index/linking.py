@@ -16,7 +16,7 @@ from actors.index.guide import open_index
 from actors.index.ranking import Rows, Vectors
 
 LINKS = 32  # of a row, twice as many at the lowest level
-EF_BUILD = 64  # rows that a new row's links are chosen from
+EF_BUILD = 40  # rows that a new row's links are chosen from
 BATCH_ROWS = 512  # linked between two looks at whether to go on: a fifth of a second
 TRAINING_ROWS = 65_536  # that the range of each component is read from
 
