@@ -48,7 +48,7 @@ class Root:
     """One run of one instance, from `start` to `stop`."""
 
     def __init__(self, settings: Settings, say: Say) -> None:
-        self._settings, self._say = settings, say
+        self._settings, self._say = settings, unheard(say)
         self._lock = HomeLock(settings.home)
         self._instance: Instance
         self._head: Head | None = None
@@ -288,6 +288,16 @@ class Root:
         self._lock.release()
         self._say("stopped")
         return code
+
+
+def unheard(say: Say) -> Say:
+    """Say it; that nobody listens any more (a closed terminal or pipe) ends nothing."""
+
+    def spoken(words: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            say(words)
+
+    return spoken
 
 
 def prepare_after(settings: Settings, left: set[int]) -> Instance:

@@ -51,6 +51,26 @@ def test_a_fault_at_the_start_ends_what_was_started(settings: Settings, monkeypa
     assert HomeLock(settings.home).holder() is None
 
 
+def test_a_root_that_nobody_hears_ends_what_it_started(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its output a closed pipe (`perenne up | head -1`), the word "stopping" raised, and Ray's processes were left behind."""
+    ended: list[str] = []
+
+    def say(words: str) -> None:
+        raise BrokenPipeError
+
+    def begin(root: Any) -> None:
+        root._head = SimpleNamespace(stop=lambda: ended.append("head") or ())
+        root._instance = SimpleNamespace(ray_dir=str(settings.home))
+        root._ending.set()
+
+    monkeypatch.setattr(Root, "_start_head", begin)
+    monkeypatch.setattr(doorbell, "ask", lambda *_: None)
+    monkeypatch.setattr("cluster.root.save", lambda *_, **__: None)
+    assert Root(settings, say).run() == 0
+    assert ended == ["head"]
+    assert HomeLock(settings.home).holder() is None
+
+
 def test_a_look_that_fails_is_followed_by_the_next(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
 
