@@ -32,13 +32,15 @@ from perenne.messages.records import (
     RunEvent,
     RunOptions,
     Scope,
+    Watch,
+    WatchState,
 )
 from perenne.messages.search import Filters, SearchRequest, SearchResponse
 from perenne.store import Store
 
 OWNER = "owner"  # the first user's id
 _ABORT_S = 2.0  # dropping an upload that failed
-_PASSWORD_S = 10.0
+_HOST_S = 10.0
 _BLOB_DEADLINE_S = 60.0  # one piece of an upload, through a restart of its owner
 
 
@@ -118,7 +120,7 @@ class ActorPerenne(Perenne):
 
     async def _keep_password(self, job_id: str, password: str) -> None:
         """It stays in the memory of the ingest host, until the job ends or the host restarts."""
-        await self._directory.call(names.INGEST_HOST, "keep_password", timeout_s=_PASSWORD_S, job_id=job_id, password=password)
+        await self._directory.call(names.INGEST_HOST, "keep_password", timeout_s=_HOST_S, job_id=job_id, password=password)
 
     async def add(
         self,
@@ -192,6 +194,25 @@ class ActorPerenne(Perenne):
         if password:
             await self._keep_password((await self.job(job_id)).id, password)
         return await self._store.write(commands.RetryJob(**self._ids(), job_id=job_id))
+
+    # Watched folders
+
+    async def watches(self) -> tuple[WatchState, ...]:
+        rows: tuple[Watch, ...] = await self._store.read("watches", user_id=self._user)
+        states: dict[str, WatchState] = await self._directory.call(
+            names.INGEST_HOST, "watch_states", timeout_s=_HOST_S, watch_ids=tuple(row.id for row in rows)
+        )
+        return tuple(states.get(row.id) or WatchState(watch=row) for row in rows)
+
+    async def add_watch(self, path: str, project: str, *, ignore: tuple[str, ...] = ()) -> Watch:
+        found = await self.project(project)
+        real: str = await self._directory.call(names.INGEST_HOST, "check_folder", timeout_s=_HOST_S, path=path)
+        return await self._store.write(
+            commands.AddWatch(**self._ids(), watch_id=new_id("wat"), project_id=found.id, path=real, ignore=ignore)
+        )
+
+    async def remove_watch(self, watch_id: str) -> None:
+        await self._store.write(commands.RemoveWatch(**self._ids(), watch_id=watch_id))
 
     # Search and answers
 

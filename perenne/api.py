@@ -28,6 +28,8 @@ from perenne.messages.records import (
     RunOptions,
     Scope,
     Usage,
+    Watch,
+    WatchState,
 )
 from perenne.messages.search import Filters, Hit, SearchResponse
 
@@ -131,6 +133,20 @@ class Perenne(ABC):
 
     @abstractmethod
     async def retry_job(self, job_id: str, *, password: str | None = None) -> Job: ...
+
+    # Watched folders (a key with the scope admin)
+
+    @abstractmethod
+    async def watches(self) -> tuple[WatchState, ...]:
+        """The folders that are watched, and how it stands with each."""
+
+    @abstractmethod
+    async def add_watch(self, path: str, project: str, *, ignore: tuple[str, ...] = ()) -> Watch:
+        """Watch a folder of the PC that reads files. InvalidRequest when it can't be, Conflict when it is already."""
+
+    @abstractmethod
+    async def remove_watch(self, watch_id: str) -> None:
+        """Watch a folder no more; its documents stay."""
 
     # Search and answers
 

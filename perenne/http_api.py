@@ -31,6 +31,8 @@ from perenne.messages.records import (
     RunEvent,
     RunOptions,
     Scope,
+    Watch,
+    WatchState,
 )
 from perenne.messages.search import Filters, SearchResponse
 
@@ -165,6 +167,16 @@ class HttpPerenne(Perenne):
         return decode(Job, await self._send("POST", f"/api/jobs/{_quoted(job_id)}/retry", json=body))
 
     # Search and answers
+
+    async def watches(self) -> tuple[WatchState, ...]:
+        return (await self._get(Page[WatchState], "/api/watches")).items
+
+    async def add_watch(self, path: str, project: str, *, ignore: tuple[str, ...] = ()) -> Watch:
+        body = {"path": path, "project": project, "ignore": list(ignore)}
+        return decode(Watch, await self._send("POST", "/api/watches", json=body))
+
+    async def remove_watch(self, watch_id: str) -> None:
+        await self._send("DELETE", f"/api/watches/{watch_id}")
 
     async def search(
         self, query: str, project: str | None = None, *, k: int = 10, filters: Filters | None = None

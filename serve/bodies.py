@@ -108,6 +108,13 @@ class TitleBody(Body):
     title: str = Field(max_length=_TITLE_CHARS_MAX)
 
 
+class WatchBody(Body):
+    model_config = example(path="/home/ana/papers", project="default", ignore=["drafts/*", "*.bak"])
+    path: str = Field(min_length=1, max_length=4_096)
+    project: IdOrName
+    ignore: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=100, fail_fast=True)
+
+
 class RetryBody(Body):
     model_config = example(password="the file's own")  # noqa: S106
     password: str | None = Field(default=None, max_length=1000, repr=False)

@@ -71,6 +71,10 @@ class Edge:
         """Tell the ingest host of a new job; it would find the row by itself, later."""
         self.errand(self.directory.call(names.INGEST_HOST, "wake", timeout_s=_NUDGE_WITHIN_S))
 
+    def look_at_watches(self) -> None:
+        """Tell the ingest host of a folder that is watched now, or no more; it would find the row by itself, later."""
+        self.errand(self.directory.call(names.INGEST_HOST, "look_at_watches", timeout_s=_NUDGE_WITHIN_S))
+
     async def keep_password(self, job_id: str, password: str) -> None:
         """Give the ingest host a file's password before its job is there: in no command, no row and no log. Unavailable when
         the host is away: the caller sends again."""

@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from perenne.cli import answers, documents, jobs, keys, projects
+from perenne.cli import answers, documents, jobs, keys, projects, watches
 from perenne.errors import PerenneError
 
 GROUP = "perenne.commands"  # entry points: a function is a command, a Typer a group of commands
@@ -24,6 +24,7 @@ def build() -> typer.Typer:
     app.add_typer(projects.app, name="projects")
     app.add_typer(jobs.app, name="jobs")
     app.add_typer(keys.app, name="keys")
+    app.add_typer(watches.app, name="watch")
     for entry in sorted(entry_points(group=GROUP), key=lambda found: found.name):
         try:
             loaded = entry.load()

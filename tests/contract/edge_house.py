@@ -15,6 +15,7 @@ import uvicorn
 from actors.blobs.actor import BlobStore
 from actors.store.actor import StoreReader, StoreWriter
 from perenne import names
+from perenne.errors import InvalidRequest
 from perenne.ids import new_id
 from perenne.messages.commands import (
     AppendRunEvents,
@@ -28,7 +29,7 @@ from perenne.messages.commands import (
     StartAttempt,
 )
 from perenne.messages.health import ChildStatus, Go, TreeStatus
-from perenne.messages.records import Citation, RunEvent, Usage
+from perenne.messages.records import Citation, RunEvent, Usage, WatchState
 from perenne.messages.search import Hit, SearchRequest, SearchResponse
 from perenne.settings import ModelSettings, Settings
 from perenne.store import Store
@@ -148,6 +149,17 @@ class Ingest:
 
     async def keep_password(self, job_id: str, password: str) -> None:
         self.passwords[job_id] = password
+
+    async def check_folder(self, path: str) -> str:
+        if not path.startswith("/"):
+            raise InvalidRequest("expected a whole path from the root", "path")
+        return path
+
+    async def look_at_watches(self) -> None:
+        self.woken += 1
+
+    async def watch_states(self, watch_ids: tuple[str, ...]) -> dict[str, WatchState]:
+        return {}
 
 
 @dataclass

@@ -18,6 +18,7 @@ KEYED = [line for line in TABLE if line.access != "open"]
 _FILLED = {
     "{project}": "nobodys", "{document_id}": "doc_none", "{conversation_id}": "cnv_none", "{run_id}": "run_none", "{job_id}": "job_none",
     "{message_id}": "msg_none", "{key_id}": "key_none", "{model:path}": "none",
+    "{watch_id}": "wat_none",
 }  # fmt: skip
 
 
