@@ -1,6 +1,7 @@
 """What contract tests share: the tests' own PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,15 @@ from tests.postgresql import Cluster, cluster
 from tests.unit.store import store_house
 
 __all__ = ["cluster"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_of(request: pytest.FixtureRequest) -> Callable[[Path], str]:
+    """Where a home keeps its rows: the test runs on both."""
+    if request.param == "sqlite":
+        return store_house.on_sqlite
+    cluster: Cluster = request.getfixturevalue("cluster")
+    return cluster.of_home
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from perenne.errors import NotFound
 from perenne.ids import new_id
 from perenne.messages import commands as c
 from perenne.messages.search import ShardHits, ShardQuery
-from perenne.settings import ModelSettings, Settings
+from perenne.settings import ModelSettings, Settings, StoreSettings
 from perenne.store import Store
 from perenne.testing import FakeDirectory, eventually
 
@@ -32,9 +32,10 @@ def vectors(count: int, seed: int) -> np.ndarray:
 
 
 class House:
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, database_of: Callable[[Path], str]) -> None:
         model = ModelSettings(engine="onnx", model=SPACE)
-        self.settings = Settings(home=str(home), models_dir=str(home / "models"), language=model, embedding=model)
+        store = StoreSettings(url=database_of(home))
+        self.settings = Settings(home=str(home), models_dir=str(home / "models"), language=model, embedding=model, store=store)
         self.directory = FakeDirectory()
         self.store = Store(self.directory)
         self.writer = StoreWriter(names.STORE_WRITER, self.settings, self.directory)
@@ -108,8 +109,8 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    house = House(tmp_path)
+async def house(tmp_path: Path, database_of: Callable[[Path], str]) -> AsyncIterator[House]:
+    house = House(tmp_path, database_of)
     await house.found()
     yield house
     await house.close()
@@ -144,13 +145,13 @@ async def test_a_restart_takes_up_the_snapshot_and_what_came_since(house: House)
 
 
 async def test_a_shard_whose_database_was_exchanged_begins_from_nothing_however_far_the_other_is(
-    house: House, tmp_path: Path
+    house: House, tmp_path: Path, database_of: Callable[[Path], str]
 ) -> None:
     await house.add("prj_a", 2)
     await house.search("prj_a")
     await house.shard.close()
     held = await house.shard.applied()
-    other = House(tmp_path / "other")
+    other = House(tmp_path / "other", database_of)
     await other.found()
     try:
         await other.add("prj_a", 6, chunks=3)

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,10 @@ def ray_directory() -> Iterator[Any]:
 
 
 @pytest.fixture(params=["plain", "ray"])
-async def directory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Directory]:
-    settings = load_settings({"PERENNE_HOME": str(tmp_path)})
+async def directory(
+    request: pytest.FixtureRequest, tmp_path: Path, database_of: Callable[[Path], str]
+) -> AsyncIterator[Directory]:
+    settings = load_settings({"PERENNE_HOME": str(tmp_path), "PERENNE_DATABASE_URL": database_of(tmp_path)})
     owners = ((StoreWriter, names.STORE_WRITER), (StoreReader, names.store_reader(0)))
     if request.param == "plain":
         fake = FakeDirectory()

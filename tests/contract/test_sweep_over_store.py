@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from perenne.testing import FakeDirectory, eventually
 
 
 class House:
-    def __init__(self, home: Path) -> None:
-        settings: Settings = load_settings({"PERENNE_HOME": str(home)})
+    def __init__(self, home: Path, database_url: str) -> None:
+        settings: Settings = load_settings({"PERENNE_HOME": str(home), "PERENNE_DATABASE_URL": database_url})
         self.directory = FakeDirectory()
         self.writer = StoreWriter(names.STORE_WRITER, settings, self.directory)
         self.reader = StoreReader(names.store_reader(0), settings, self.directory)
@@ -50,8 +50,8 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    house = House(tmp_path)
+async def house(tmp_path: Path, database_of: Callable[[Path], str]) -> AsyncIterator[House]:
+    house = House(tmp_path, database_of(tmp_path))
     await house.write(c.CreateUser, c.SYSTEM_USER, new_user_id="ana", name="Ana")
     await house.write(c.CreateProject, project_id="p", name="p")
     yield house

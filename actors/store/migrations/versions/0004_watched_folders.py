@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_watches_project_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_watches")),
     )
-    op.create_index(op.f("ix_watches_user_id"), "watches", ["user_id", "created_at", "id"])
+    op.create_index(op.f("ix_watches_user_id_created_at_id"), "watches", ["user_id", "created_at", "id"])
     op.create_index(op.f("ix_watches_project_id"), "watches", ["project_id"])
 
 
