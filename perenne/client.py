@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from perenne import names
 from perenne.api import Perenne
+from perenne.blocking import SyncPerenne
 from perenne.errors import Busy, ConfigurationError, DeadlineExceeded, PerenneError, Unavailable
 from perenne.settings import home_of, load_settings
 
@@ -149,6 +150,11 @@ def connect(address: str | None = None, *, key: str | None = None, home: str | N
     if not address.startswith(("http://", "https://")):
         raise ConfigurationError(f"expected an address such as http://127.0.0.1:8000, got {address!r}")
     return HttpPerenne(address, key or env.get("PERENNE_KEY") or key_of(home_of(env)))
+
+
+def connect_sync(address: str | None = None, *, key: str | None = None, home: str | None = None) -> SyncPerenne:
+    """`connect` for code that is not async: ``with perenne.connect_sync("http://127.0.0.1:8000") as client: client.ask("…")``."""
+    return SyncPerenne(connect(address, key=key, home=home))
 
 
 def key_of(home: Path) -> str | None:

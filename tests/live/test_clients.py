@@ -1,17 +1,20 @@
-"""The client's one interface, over both transports: HTTP with a key, and actor handles beside the instance."""
+"""The client's one interface, over both transports: HTTP with a key, and actor handles beside the instance; async, and waited for."""
 
 import asyncio
+import functools
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from perenne.api import Perenne
-from perenne.client import connect
+from perenne.blocking import SyncPerenne
+from perenne.client import connect, connect_sync
 from perenne.errors import Conflict, InvalidRequest, NotFound, PerenneError, Unauthorized
 from perenne.messages.records import RunEvent, RunOptions
 from perenne.messages.search import Filters
@@ -50,9 +53,37 @@ def beside(instance: RunningInstance) -> Iterator[None]:
         ray.shutdown()
 
 
-@pytest.fixture(params=["http", "actors"])
+class Waited:
+    """The sync client as these tests call a client: each call of it waits in a thread of its own."""
+
+    def __init__(self, client: SyncPerenne) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        return self._each(method) if name == "events" else functools.partial(asyncio.to_thread, method)
+
+    @staticmethod
+    def _each(method: Any) -> Any:
+        async def items(*args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
+            source = method(*args, **kwargs)
+            try:
+                while (item := await asyncio.to_thread(next, source, None)) is not None:
+                    yield item
+            finally:
+                await asyncio.to_thread(source.close)
+
+        return items
+
+
+@pytest.fixture(params=["http", "actors", "http-sync", "actors-sync"])
 async def client(instance: RunningInstance, beside: None, request: pytest.FixtureRequest) -> AsyncIterator[Perenne]:
-    address = instance.address if request.param == "http" else None
+    transport, _, sync = request.param.partition("-")
+    address = instance.address if transport == "http" else None
+    if sync:
+        with connect_sync(address, home=str(instance.home)) as waited:
+            yield cast("Perenne", Waited(waited))
+        return
     async with connect(address, home=str(instance.home)) as client:
         yield client
 
