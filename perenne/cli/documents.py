@@ -12,11 +12,13 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from perenne.api import Perenne
 from perenne.cli.console import Json, connected, emit, notes, run, say
+from perenne.cli.password import AskPassword, PasswordStdin, password_of
 from perenne.cli.reasons import reason_words
 from perenne.errors import InvalidRequest, PerenneError
 from perenne.messages.records import Job, ReasonCode
 
 _AT_ONCE = 4  # files in upload or waited for at a time
+_LEFT = ("__pycache__", "node_modules", "lost+found", "Thumbs.db", "desktop.ini")  # what no folder is added for
 
 
 @dataclass(frozen=True)
@@ -38,27 +40,31 @@ def add(
     project: Annotated[str, typer.Option("--project", "-p", help="Name or id; made when there is none.")] = "default",
     wait: Annotated[bool, typer.Option("--wait", help="Until each file is indexed, refused or failed.")] = False,
     jsonl: Annotated[Path | None, typer.Option("--jsonl", help="Objects with id, title, text, one a line.")] = None,
-    password: Annotated[str | None, typer.Option(help="For protected files.")] = None,
+    password: AskPassword = False,
+    password_stdin: PasswordStdin = False,
     as_json: Json = False,
 ) -> None:
     """Add documents. Exit code 1 when a file could not be sent or its indexing failed; a refused file says why and is an outcome."""
     if bool(paths) == bool(jsonl):
         raise typer.BadParameter("give files or folders, or --jsonl FILE, and not both")
-    good = run(
-        _add_lines(jsonl, project, wait, as_json) if jsonl else _add_files(paths or [], project, wait, password, as_json)
-    )
+    secret = password_of(password, password_stdin)
+    good = run(_add_lines(jsonl, project, wait, as_json) if jsonl else _add_files(paths or [], project, wait, secret, as_json))
     raise typer.Exit(0 if good else 1)
 
 
+def _is_left(name: str) -> bool:
+    return name.startswith((".", "~$")) or name in _LEFT
+
+
 def _files(paths: list[Path]) -> Iterator[Path]:
-    """Every file named, and every file that is not hidden under every folder named, in a steady order."""
+    """Every file named, and under every folder named every file but the hidden and what programs keep there, in a steady order."""
     for path in paths:
         if not path.is_dir():
             yield path
             continue
         for folder, folders, found in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (Path(folder, name) for name in sorted(found) if not name.startswith("."))
+            folders[:] = sorted(name for name in folders if not _is_left(name))
+            yield from (Path(folder, name) for name in sorted(found) if not _is_left(name))
 
 
 def _bars(as_json: bool) -> Progress:

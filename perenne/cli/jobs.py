@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from perenne.cli.console import Json, ProjectName, connected, emit, run, say
+from perenne.cli.password import AskPassword, PasswordStdin, password_of
 from perenne.cli.reasons import reason_words
 from perenne.messages.records import Job
 
@@ -60,13 +61,15 @@ def cancel(job_id: JobId, as_json: Json = False) -> None:
 @app.command()
 def retry(
     job_id: JobId,
-    password: Annotated[str | None, typer.Option(help="For a protected file.")] = None,
+    password: AskPassword = False,
+    password_stdin: PasswordStdin = False,
     as_json: Json = False,
 ) -> None:
     """Queue a failed, refused or cancelled job again."""
+    secret = password_of(password, password_stdin)
 
     async def work() -> None:
         async with connected() as client:
-            _tell(await client.retry_job(job_id, password=password), as_json)
+            _tell(await client.retry_job(job_id, password=secret), as_json)
 
     run(work())

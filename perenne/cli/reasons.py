@@ -6,7 +6,7 @@ from typing import Any
 from perenne.messages.records import Details, Document, Job, ReasonCode
 
 _WORDS: dict[ReasonCode, str] = {
-    "password_needed": "it needs a password: perenne add --password …, or perenne jobs retry --password …",
+    "password_needed": "it needs a password: perenne jobs retry --password JOB, or perenne add --password FILE",
     "password_wrong": "the password does not open it: try another",
     "encrypted": "it is encrypted in a way that is not opened here: save it without a password",
     "unsupported": "files of this kind are not read: save it as PDF, Word, HTML or text",
