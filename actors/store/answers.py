@@ -48,7 +48,7 @@ _SOURCES: dict[type, _Source] = {
     r.Document: _Source(
         r.Document, documents, lambda row: rows.document_of(row, ()), "title", "external_id", "filename", "reason", "details"
     ),
-    r.Job: _Source(r.Job, jobs, rows.job_of, "filename", "password", "reason", "details", "checkpoint", "result"),
+    r.Job: _Source(r.Job, jobs, rows.job_of, "filename", "reason", "details", "checkpoint", "result"),
     r.Conversation: _Source(r.Conversation, conversations, rows.conversation_of, "title"),
     r.Message: _Source(r.Message, messages, rows.message_of, "text", "citations"),
     r.Watch: _Source(r.Watch, watches, rows.watch_of, "path", "ignore"),

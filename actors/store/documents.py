@@ -177,7 +177,6 @@ def _queue(work: Work, command: AddDocument, document_id: str) -> Job:
             "blob_hash": command.blob_hash,
             "filename": command.filename,
             "media_type": command.media_type,
-            "password": command.password,
             "unit": "chunks",
         },
     )
@@ -198,7 +197,6 @@ def add_json_lines(work: Work, command: AddJsonLines) -> Job:
             "blob_hash": command.blob_hash,
             "filename": command.filename,
             "media_type": "application/x-ndjson",
-            "password": None,
             "unit": "lines",
         },
     )

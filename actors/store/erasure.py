@@ -10,7 +10,7 @@ from actors.store.tables import chunks, document_projects, document_texts, docum
 from actors.store.work import Work
 from perenne.messages.records import ReasonCode
 
-NOTHING_KEPT: dict[str, Any] = {"checkpoint": None, "details": None, "result": "{}", "password": None}  # of what a job held
+NOTHING_KEPT: dict[str, Any] = {"checkpoint": None, "details": None, "result": "{}"}  # of what a job held
 
 
 def reason_of_the_gone(told: str) -> Any:
@@ -46,7 +46,6 @@ _CANCEL_JOBS = (
         lease_token=None,
         lease_until=None,
         worker=None,
-        password=None,
     )
 )
 _LEAVE_LINES = update(jobs).where(jobs.c.open_document_id == bindparam("id_")).values(open_document_id=None)

@@ -67,7 +67,6 @@ _FINISH = (
         code=bindparam("code_"),
         details=bindparam("details_"),
         result=bindparam("result_"),
-        password=None,
         updated_at=bindparam("now_"),
         **_NOBODYS,
     )
@@ -94,7 +93,6 @@ _RETRY = (
         code=None,
         details=None,
         result="{}",
-        password=bindparam("password_"),
         not_before=0.0,
         updated_at=bindparam("now_"),
     )
@@ -259,7 +257,7 @@ def retry_job(work: Work, command: RetryJob) -> Job:
             raise Conflict("the document was replaced or indexed since")
     elif work.conn.execute(_PROJECT, {"id_": row.project_id}).first() is None:
         raise NotFound("project", row.project_id)
-    work.conn.execute(_RETRY, {"id_": row.id, "password_": command.password, "now_": work.now})
+    work.conn.execute(_RETRY, {"id_": row.id, "now_": work.now})
     work.change("job", row.id, "update")
     set_document(work, document_in_hand(row), "queued", _NO_REASON)
     return job_of(job_row(work.conn, row.id))

@@ -58,7 +58,6 @@ _CANCEL_JOBS = (
         lease_token=None,
         lease_until=None,
         worker=None,
-        password=None,
     )
 )
 _FORGET_LINES = (

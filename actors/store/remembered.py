@@ -61,7 +61,7 @@ def find(conn: Connection, ids: list[str]) -> dict[str, Any]:
 
 
 def row_of(command_id: str, body: bytes, answer: Any, seq: int, now: float) -> tuple[Any, ...]:
-    """What is remembered of a command; `answer` is its value or its error. Texts and a file's password are not."""
+    """What is remembered of a command; `answer` is its value or its error. Texts are not."""
     if isinstance(answer, PerenneError):
         stored = ["!" + type(answer).__name__, answer.args]
     elif isinstance(answer, tuple):

@@ -115,7 +115,7 @@ def chunk_of(row: Any) -> Chunk:
 
 
 def job_of(row: Any, *, for_holder: bool = False) -> Job:
-    """What the file's password and the lease are is only for the worker that holds the job."""
+    """What the lease is is only for the worker that holds the job."""
     return Job(
         id=row.id,
         user_id=row.user_id,
@@ -126,7 +126,6 @@ def job_of(row: Any, *, for_holder: bool = False) -> Job:
         blob_hash=row.blob_hash,
         filename=row.filename,
         media_type=row.media_type,
-        password=row.password if for_holder else None,
         attempts=row.attempts,
         done=row.done,
         total=row.total,

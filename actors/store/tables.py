@@ -228,7 +228,6 @@ jobs = Table(
     Column("blob_hash", String),
     Column("filename", String),
     Column("media_type", String),
-    Column("password", String),
     Column("attempts", Integer, nullable=False),
     Column("done", BigInteger, nullable=False),
     Column("total", BigInteger),

@@ -109,7 +109,6 @@ class AddDocument(Command):
     filename: str | None = None
     media_type: str | None = None
     external_id: str | None = None
-    password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,10 +275,9 @@ class CancelJob(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryJob(Command):
-    """-> Job, queued again; Conflict unless it was failed, refused or cancelled. A password may come with it."""
+    """-> Job, queued again; Conflict unless it was failed, refused or cancelled."""
 
     job_id: str
-    password: str | None = field(default=None, repr=False)
 
 
 # Conversations and runs

@@ -151,7 +151,6 @@ class Job:
     blob_hash: str | None = None
     filename: str | None = None
     media_type: str | None = None
-    password: str | None = field(default=None, repr=False)
     attempts: int = 0
     done: int = 0
     total: int | None = None

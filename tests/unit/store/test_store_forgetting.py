@@ -82,7 +82,6 @@ def files(house: StoreHouse) -> list[tuple[c.Command, Any]]:
             title=SECRET,
             external_id=SECRET,
             blob_hash="b",
-            password=SECRET,
         ),
         c.AddJsonLines(command_id="f2", **ana, **named, job_id=LINES, project_id="p", blob_hash="c"),
         c.LinkDocument(command_id="f3", **ana, document_id=FILE, project_id="second"),
@@ -101,7 +100,7 @@ def files(house: StoreHouse) -> list[tuple[c.Command, Any]]:
         c.RenewJob(command_id="f6", **by, done=1),
         c.FinishJob(command_id="f7", job_id="j", lease_token=held["j"].lease_token, **end),
         c.FinishJob(command_id="f8", job_id=LINES, lease_token=held[LINES].lease_token, **end),
-        c.RetryJob(command_id="f9", **ana, job_id=LINES, password=SECRET),
+        c.RetryJob(command_id="f9", **ana, job_id=LINES),
         c.CancelJob(command_id="f10", **ana, job_id=LINES),
     )
 
