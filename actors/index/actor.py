@@ -48,13 +48,15 @@ class IndexShard:
         from actors.index.follower import Follower
         from actors.index.policy import limits_of
         from actors.index.shard import Shard
-        from actors.index.snapshot import ShardSpec
+        from actors.index.snapshot import ShardSpec, remove_surplus
         from actors.index.source import ForgetfulFeed, StoreFeed
         from perenne.mutants import NO_REPLAY, mutant_of
 
         space, _, number = self._name.removeprefix("IndexShard-").rpartition("-")
         spec = ShardSpec(space, self._settings.embedding.model, int(number), self._settings.shards)
         shard = Shard(self._settings.path("index", space, number), spec, limits=limits_of(self._settings))
+        if spec.number == 0:
+            remove_surplus(self._settings.path("index", space), spec.shards)
         shard.open()
         readers = self._settings.store.readers
         feed = ForgetfulFeed if mutant_of(self._settings) == NO_REPLAY else StoreFeed

@@ -177,3 +177,11 @@ class SnapshotFolder:
         with contextlib.suppress(OSError):
             (aside / "reason.txt").write_text(reason + "\n", encoding="utf-8")
         sync_folder(self.folder)
+
+
+def remove_surplus(space: Path, shards: int) -> None:
+    """Remove the folders of shards that there are no more of: nobody would erase what is deleted from them."""
+    for folder in space.iterdir() if space.is_dir() else ():
+        if folder.name.isdecimal() and int(folder.name) >= shards:
+            log.warning("%s is of a shard that there is no more: it is removed", folder)
+            shutil.rmtree(folder, ignore_errors=True)

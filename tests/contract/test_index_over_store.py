@@ -224,3 +224,27 @@ async def test_a_file_travels_through_the_shell(house: House) -> None:
     with pytest.raises(NotFound):
         await house.blob("path", hash=blob_hash)
     await house.blob("abort", upload_id=await house.blob("begin"))
+
+
+async def test_another_number_of_shards_is_built_from_the_database_and_leaves_nothing_of_the_old(house: House) -> None:
+    await house.add("prj_a", 12)
+    whole = await house.search("prj_a")
+    settings = house.settings
+    index = settings.path("index", SPACE)
+    for count in (3, 1, 2):
+        await house.shard.close()
+        settings = settings.model_copy(update={"shards": count})
+        shards = [IndexShard(names.index_shard(SPACE, n), settings, house.directory) for n in range(count)]
+        head = await house.store.read("vector_head", user_id=OWNER, project_id="prj_a")
+        query = ShardQuery(
+            vector=vectors(1, 7).tobytes(), k=50, user_id=OWNER, project_ids=("prj_a",), min_seq=head, wait_s=5.0
+        )
+        hits = [await shard.search(query=query) for shard in shards]
+        assert all(each.applied_seq >= head for each in hits)
+        together = sorted((-s, n) for each in hits for n, s in zip(each.ids, each.scores, strict=True))[:50]
+        assert tuple(n for _, n in together) == whole.ids
+        assert tuple(-s for s, _ in together) == whole.scores
+        for shard in shards:
+            await shard.close()
+        assert sorted(path.name for path in index.iterdir()) == [str(n) for n in range(count)]
+        assert not list(index.glob("*/quarantine"))
