@@ -86,14 +86,14 @@ async def grounded_answer(ask: Asking, body: ChatBody, project: str | None, requ
     events = follow_run(ask.edge.directory, ask.edge.store, ask.user_id, posted.run.id, heartbeats=True)
 
     def leave() -> None:
-        ask.edge.errand(_stop(ask, posted))
+        ask.edge.errand(stop_left(ask, posted))
 
     if body.stream:
         pieces = _pieces(completion, events, body.with_usage())
         return EventStream(pieces, ask.edge.closing, ask.key_ended, error_piece, on_leave=leave, grace_s=GRACE_S)
     ended = False
     try:
-        ending = await while_welcome(request, ask.key_ended, _ending(events))
+        ending = await while_welcome(request, ask.key_ended, ending_of(events))
         ended = True
     except Unauthorized:  # nobody may read it any more
         raise
@@ -111,13 +111,15 @@ async def grounded_answer(ask: Asking, body: ChatBody, project: str | None, requ
     )
 
 
-async def _stop(ask: Asking, posted: MessagePosted) -> None:
+async def stop_left(ask: Asking, posted: MessagePosted) -> None:
+    """Stop a run whose reader left."""
     run_id = posted.run.id
     await ask.store.write(StopRun(command_id=f"{ask.command_id}:left", user_id=ask.user_id, run_id=run_id))
     ask.edge.stop_run(run_id)
 
 
-def _done(event: RunEvent, sources: list[Any]) -> Ending:
+def done_of(event: RunEvent, sources: list[Any]) -> Ending:
+    """What the last event of a run says."""
     data = event.data
     usage = data.get("usage")
     return Ending(
@@ -129,19 +131,21 @@ def _done(event: RunEvent, sources: list[Any]) -> Ending:
     )
 
 
-def _failure(event: RunEvent) -> EngineFailed:
+def failure_of(event: RunEvent) -> EngineFailed:
+    """What a run failed of."""
     return EngineFailed("run", str(event.data.get("message", "the run failed")))
 
 
-async def _ending(events: AsyncIterator[RunEvent]) -> Ending:
+async def ending_of(events: AsyncIterator[RunEvent]) -> Ending:
+    """What a run comes to; EngineFailed when it fails."""
     sources: list[Any] = []
     async for event in events:
         if event.kind == "sources":
             sources = list(event.data.get("hits") or ())
         elif event.kind == "error":
-            raise _failure(event)
+            raise failure_of(event)
         elif event.kind == "done":
-            return _done(event, sources)
+            return done_of(event, sources)
     raise EngineFailed("run", "it ended without a word")
 
 
@@ -160,9 +164,9 @@ async def _pieces(completion: Completion, events: AsyncIterator[RunEvent], inclu
                 if news := telling.tell(str(event.data.get("text", ""))):
                     yield completion.piece({"content": news})
             elif event.kind == "error":
-                raise _failure(event)
+                raise failure_of(event)
             elif event.kind == "done":
-                ending = _done(event, [])
+                ending = done_of(event, [])
                 if ending.citations:
                     yield completion.piece({"annotations": [annotation(citation) for citation in ending.citations]})
                 yield completion.piece({}, finish_reason_of(ending.finish_reason))

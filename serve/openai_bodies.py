@@ -30,7 +30,7 @@ Number = Annotated[FiniteFloat, Field(strict=True)]
 Text = Annotated[str, Field(max_length=names.MESSAGE_CHARS_MAX)]
 
 
-def _example(**fields: Any) -> ConfigDict:
+def example(**fields: Any) -> ConfigDict:
     return ConfigDict(extra="ignore", strict=True, json_schema_extra={"examples": [fields]})
 
 
@@ -276,7 +276,7 @@ class Chunking(Lenient):
 
 
 class VectorStoreBody(Lenient):
-    model_config = _example(name="letters")
+    model_config = example(name="letters")
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")] | None = None
     file_ids: list[str] = Field(default=[], max_length=500, fail_fast=True)
     chunking_strategy: Chunking | None = None
@@ -290,14 +290,14 @@ class VectorStoreBody(Lenient):
 
 
 class VectorStoreChange(Lenient):
-    model_config = _example(name="letters of 1912")
+    model_config = example(name="letters of 1912")
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")] | None = None
     expires_after: dict[str, Any] | None = None
     metadata: Metadata | None = None
 
 
 class StoreFileBody(Lenient):
-    model_config = _example(file_id="doc_0123")
+    model_config = example(file_id="doc_0123")
     file_id: str = Field(max_length=300)
     attributes: Metadata | None = None
     chunking_strategy: Chunking | None = None
@@ -311,12 +311,12 @@ class StoreFileBody(Lenient):
 
 
 class StoreFileChange(Lenient):
-    model_config = _example(attributes={})
+    model_config = example(attributes={})
     attributes: Metadata | None = None
 
 
 class BatchBody(Lenient):
-    model_config = _example(file_ids=["doc_0123", "doc_4567"])
+    model_config = example(file_ids=["doc_0123", "doc_4567"])
     file_ids: list[Annotated[str, Field(max_length=300)]] = Field(default=[], max_length=FILES_A_BATCH, fail_fast=True)
     files: list[StoreFileBody] = Field(default=[], max_length=FILES_A_BATCH, fail_fast=True)
     attributes: Metadata | None = None
@@ -339,7 +339,7 @@ class RankingOptions(Lenient):
 
 
 class StoreSearchBody(Lenient):
-    model_config = _example(query="When was the lighthouse built?", max_num_results=5)
+    model_config = example(query="When was the lighthouse built?", max_num_results=5)
     query: str | FailFast[str]
     max_num_results: int = Field(default=10, ge=1, le=50)
     filters: dict[str, Any] | None = None

@@ -24,6 +24,7 @@ from serve import (
     openai_completions,
     openai_files,
     openai_models,
+    openai_responses,
     openai_store_files,
     openai_stores,
     projects,
@@ -65,6 +66,7 @@ async def nothing_here(request: Request, rest: str = "") -> None:
 _P, _D, _C = "/api/projects/{project}", "/api/documents/{document_id}", "/api/conversations/{conversation_id}"
 _S = "/v1/vector_stores/{store_id}"
 _B = f"{_S}/file_batches/{{batch}}"
+_R = "/v1/responses/{response}"
 _EVENTS = "text/event-stream"
 _THERE = ((200, "It is there already: the first document."),)
 
@@ -120,6 +122,11 @@ TABLE: tuple[Line, ...] = (
     Line("POST", "/v1/chat/completions", "read", openai_chat.chat_completions, streams=True),
     Line("POST", "/v1/completions", "read", openai_completions.completions, streams=True),
     Line("POST", "/v1/embeddings", "read", openai_models.embeddings),
+    Line("POST", "/v1/responses", "read", openai_responses.create_response, streams=True),
+    Line("GET", _R, "read", openai_responses.get_response),
+    Line("DELETE", _R, "write", openai_responses.delete_response),
+    Line("POST", f"{_R}/cancel", "write", openai_responses.cancel_response),
+    Line("GET", f"{_R}/input_items", "read", openai_responses.list_input_items),
     Line("GET", "/v1/files", "read", openai_files.list_files),
     Line("POST", "/v1/files", "write", openai_files.create_file, body="purpose"),
     Line("GET", "/v1/files/{file_id}", "read", openai_files.get_file),
