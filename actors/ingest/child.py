@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from actors.ingest import caps as limits
 from actors.ingest.caps import Caps
+from actors.ingest.no_sockets import no_sockets
 from actors.ingest.parsed import Parsed, Refused, too_much_memory
 
 _PROGRESS_EVERY_S = 0.2
@@ -126,6 +127,7 @@ def main() -> None:
     """Serve requests, one at a time, until standard input ends or the parent does."""
     limits.die_with(int(sys.argv[1]))
     limits.leave_network()
+    no_sockets()
     limits.yield_to_others()
     answers = _Answers()
     import orjson
