@@ -12,7 +12,7 @@ from actors.ingest.folder import Listing, Stamp, compare, hash_of, list_folder
 from perenne.errors import Conflict, NotFound, PerenneError
 from perenne.ids import new_id
 from perenne.messages.commands import AddDocument, DeleteDocument
-from perenne.messages.records import HeldFile, Page, Watch, WatchState
+from perenne.messages.records import HeldFile, Page, Watch, WatchPhase, WatchState
 from perenne.store import Store
 
 log = logging.getLogger(__name__)
@@ -149,14 +149,12 @@ class FolderWatch:
         except (NotFound, Conflict):
             log.debug("a document of a watched folder was gone before its file was")
 
-    def _tell(self, phase: str, *, files: int | None = None, skipped: int = 0, reason: str | None = None) -> None:
-        now = time.time() if phase == "watching" else self.state.scanned_at
-        files = self.state.files if files is None else files
+    def _tell(self, phase: WatchPhase, *, files: int | None = None, skipped: int = 0, reason: str | None = None) -> None:
         self.state = WatchState(
             watch=self.watch,
             phase=phase,
-            files=files,
+            files=self.state.files if files is None else files,
             skipped=skipped,
             reason=reason,
-            scanned_at=now,  # type: ignore[arg-type]
+            scanned_at=time.time() if phase == "watching" else self.state.scanned_at,
         )
