@@ -21,6 +21,8 @@ from cluster.first_boot import key_path
 from cluster.instance import HomeLock, read_instance
 from cluster.ports import is_free
 from cluster.processes import end, of_instance
+from perenne.cli.console import Away
+from perenne.cli.troubles import tell
 from perenne.errors import PerenneError
 from perenne.messages.health import TreeStatus
 from perenne.settings import Settings, load_settings
@@ -28,7 +30,6 @@ from perenne.settings import Settings, load_settings
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, and nothing else on standard output.")]
 
 EXIT_TROUBLE = 1
-EXIT_SETTINGS = 2
 EXIT_MACHINE = 3  # something about this machine: a taken port, too little memory, a network file system
 EXIT_NOT_RUNNING = 4
 _DOWN_TIMEOUT_S = 60.0
@@ -40,8 +41,7 @@ def _settings() -> Settings:
     try:
         return load_settings()
     except PerenneError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_SETTINGS) from None
+        raise typer.Exit(tell(error)) from None
 
 
 def _say(line: str) -> None:
@@ -183,8 +183,7 @@ def dashboard(as_json: Json = False) -> None:
     settings = _settings()
     known = read_instance(settings.home)
     if HomeLock(settings.home).holder() is None or known is None:
-        typer.echo(f"nothing is running on {settings.home}: start it with `perenne up`", err=True)
-        raise typer.Exit(EXIT_NOT_RUNNING)
+        raise typer.Exit(tell(Away(f"http://{settings.host}:{settings.port}")))
     until = time.monotonic() + _DASHBOARD_WITHIN_S
     while is_free(known.ports["dashboard"]):
         if time.monotonic() > until:

@@ -11,9 +11,10 @@ import httpx_sse
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from perenne import names
-from perenne.api import Perenne, Progress, decode
+from perenne.api import Perenne, Progress
+from perenne.api import decode as decoded
 from perenne.errors import Busy, DeadlineExceeded, Unavailable
-from perenne.http_errors import error_of
+from perenne.http_errors import NotPerenne, address_of, described, error_of
 from perenne.ids import new_id
 from perenne.messages.commands import DocumentAdded, MessagePosted
 from perenne.messages.health import TreeStatus
@@ -41,7 +42,20 @@ _CONNECT_S = 5.0
 _READ_S = 30.0
 _AGAIN = retry_if_exception_type((Unavailable, Busy, DeadlineExceeded))
 _RUN_ENDS = ("done", "error")  # kinds of events
+_OTHERS = (
+    "[SSL",
+    "illegal status line",
+    "illegal header line",
+)  # in what httpx says when the other side speaks another protocol
 _CLOSED = ("done", "failed", "stopped")  # states of runs
+
+
+def decode(kind: Any, value: Any) -> Any:
+    """See `perenne.api.decode`; what does not fit came from another server than ours, or from a much older or newer one."""
+    try:
+        return decoded(kind, value)
+    except ValueError as error:  # pydantic's own is one
+        raise NotPerenne("the address", f"an answer that is no {getattr(kind, '__name__', kind)}") from error
 
 
 class HttpPerenne(Perenne):
@@ -64,10 +78,15 @@ class HttpPerenne(Perenne):
         except httpx.TimeoutException as error:
             raise DeadlineExceeded(str(self._http.base_url), _READ_S) from error
         except httpx.TransportError as error:
+            if any(sign in str(error) for sign in _OTHERS):
+                raise NotPerenne(str(self._http.base_url), f"what is no HTTP of ours: {error}") from error
             raise Unavailable(str(self._http.base_url), 1.0, str(error) or type(error).__name__) from error
-        if response.is_success:
+        if not response.is_success:
+            raise error_of(response)
+        try:
             return response.json() if response.content else None
-        raise error_of(response)
+        except ValueError:
+            raise NotPerenne(address_of(response), described(response)) from None
 
     async def _send(self, method: str, path: str, **options: Any) -> Any:
         """One request, again under the same id while the server is away or busy, until the deadline."""

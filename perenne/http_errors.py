@@ -20,6 +20,29 @@ class ServerError(errors.PerenneError):
         return f"the server answered {self.status}: {self.message}"
 
 
+class NotPerenne(errors.PerenneError):
+    """Something else than Perenne answers at the address, or a Perenne that this client does not understand."""
+
+    code = "not_perenne"
+
+    def __init__(self, address: str, came: str) -> None:
+        super().__init__(address, came)
+        self.address, self.came = address, came
+
+    def __str__(self) -> str:
+        return f"expected Perenne at {self.address}, got {self.came}"
+
+
+def address_of(response: httpx.Response) -> str:
+    """Scheme, host and port that the response came from."""
+    return str(response.request.url.copy_with(path="/", query=None)).rstrip("/")
+
+
+def described(response: httpx.Response) -> str:
+    """What came instead of an answer of ours."""
+    return f"an answer {response.status_code} of type {response.headers.get('content-type') or 'unknown'}"
+
+
 def _retry_after(response: httpx.Response) -> float:
     try:
         return float(response.headers.get("Retry-After", "1"))
@@ -37,8 +60,19 @@ def _envelope(response: httpx.Response) -> dict[str, Any]:
 
 
 def error_of(response: httpx.Response) -> errors.PerenneError:
-    """What an unsuccessful response means; 429 and 503 carry when to come again."""
+    """What an unsuccessful response means; 429 and 503 carry when to come again. Its `code` is the server's where that said one."""
     envelope = _envelope(response)
+    if (
+        not envelope and response.status_code < 500 and response.status_code not in (413, 429)
+    ):  # those may be a proxy's before ours
+        return NotPerenne(address_of(response), described(response))
+    error = _error_of(response, envelope)
+    if isinstance(code := envelope.get("code"), str):
+        error.code = code
+    return error
+
+
+def _error_of(response: httpx.Response, envelope: dict[str, Any]) -> errors.PerenneError:
     message = str(envelope.get("message") or response.reason_phrase)
     field = envelope.get("field")
     status = response.status_code

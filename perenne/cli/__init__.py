@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 import typer
 
 from perenne.cli import answers, documents, jobs, keys, projects, watches
+from perenne.cli.troubles import Exit, tell
 from perenne.errors import PerenneError
 
 GROUP = "perenne.commands"  # entry points: a function is a command, a Typer a group of commands
@@ -40,11 +41,15 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command; an error of ours is one sentence on standard error and exit code 1."""
+    """Run the command. What goes wrong is told by `troubles`, which also says how it ends."""
+    from typer.exceptions import TyperException
+
     try:
-        build()()
-    except PerenneError as error:
-        print(f"perenne: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        ended = build()(standalone_mode=False)
+    except (PerenneError, TyperException, OSError) as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # typer has shown the help already
+            sys.exit(Exit.TYPED)
+        sys.exit(tell(error))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(Exit.INTERRUPTED)
+    sys.exit(ended if isinstance(ended, int) else Exit.DONE)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import orjson
 import typer
@@ -20,39 +21,51 @@ from perenne.settings import home_of
 
 T = TypeVar("T")
 
+_LISTENS_WITHIN_S = 3.0
+
 notes = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")]
 ProjectName = Annotated[str | None, typer.Option("--project", "-p", help="Name or id of a project; all of them without it.")]
 
 
+class Away(Unavailable):
+    """Nothing answers at the address that the command was to ask."""
+
+    code = "not_running"
+
+    def __str__(self) -> str:
+        return f"expected Perenne at {self.what}, and nothing answers there{self.reason}"
+
+
 def default_address() -> str:
     """PERENNE_ADDRESS, else the running instance of this home, else the port that it would have.
 
-    Raises Unavailable at once when nothing listens there either: a client would wait for it to come back.
+    Raises Away at once when nothing listens there: a client would wait for it to come back.
     """
     if given := os.environ.get("PERENNE_ADDRESS"):
-        return given
-    try:
-        return str(instance_of(home_of(os.environ))["http"])
-    except (Unavailable, KeyError):
-        port = os.environ.get("PERENNE_PORT") or "8000"
-        address = f"http://127.0.0.1:{port}"
-        if not _listens(port):
-            raise _away(address) from None
-        return address
+        address = given.rstrip("/")
+    else:
+        try:
+            return str(instance_of(home_of(os.environ))["http"])
+        except (Unavailable, KeyError):
+            address = f"http://127.0.0.1:{os.environ.get('PERENNE_PORT') or '8000'}"
+    if not _listens(address):
+        raise Away(address, 1.0)
+    return address
 
 
-def _listens(port: str) -> bool:
+def _listens(address: str) -> bool:
+    """Whether anything does. True where a look from here can't tell: the address is no address, or a proxy stands between."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or os.environ.get(f"{parts.scheme}_proxy") or os.environ.get("ALL_PROXY"):
+        return True
     try:
-        socket.create_connection(("127.0.0.1", int(port)), timeout=1.0).close()
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        socket.create_connection((parts.hostname or "", port), timeout=_LISTENS_WITHIN_S).close()
     except (OSError, ValueError, OverflowError):  # the last two: it is no port
         return False
     return True
-
-
-def _away(address: str, retry_after_s: float = 1.0) -> Unavailable:
-    return Unavailable(f"Perenne at {address}", retry_after_s, "is it running? start it with 'perenne up'")
 
 
 @asynccontextmanager
@@ -65,7 +78,7 @@ async def connected() -> AsyncGenerator[Perenne]:
     except Unavailable as error:
         if error.what.rstrip("/") != address.rstrip("/"):
             raise
-        raise _away(address, error.retry_after_s) from error
+        raise Away(address, error.retry_after_s, f" ({error.reason})" if error.reason else "") from error
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -11,10 +11,11 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from perenne.api import Perenne
-from perenne.cli.console import Json, connected, emit, notes, run, say
+from perenne.cli.console import Away, Json, connected, emit, notes, run, say
 from perenne.cli.password import AskPassword, PasswordStdin, password_of
 from perenne.cli.reasons import reason_words
-from perenne.errors import InvalidRequest, PerenneError
+from perenne.errors import Forbidden, InvalidRequest, PerenneError, Unauthorized
+from perenne.http_errors import NotPerenne
 from perenne.messages.records import Job, ReasonCode
 
 _AT_ONCE = 4  # files in upload or waited for at a time
@@ -47,6 +48,8 @@ def add(
     """Add documents. Exit code 1 when a file could not be sent or its indexing failed; a refused file says why and is an outcome."""
     if bool(paths) == bool(jsonl):
         raise typer.BadParameter("give files or folders, or --jsonl FILE, and not both")
+    if jsonl is not None:
+        jsonl.open("rb").close()  # what can't be read is said before anything is made
     secret = password_of(password, password_stdin)
     good = run(_add_lines(jsonl, project, wait, as_json) if jsonl else _add_files(paths or [], project, wait, secret, as_json))
     raise typer.Exit(0 if good else 1)
@@ -88,6 +91,8 @@ class _Adder:
         bar = self._bars.add_task(path.name[:40], total=None, stage="sending")
         try:
             return await self._one(path, bar)
+        except (Unauthorized, Forbidden, NotPerenne, Away):  # no trouble of this file's
+            raise
         except (PerenneError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             return Added(path=str(path), document_id=None, state="failed", reason=reason, chunks=0, words=reason)

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from perenne.cli.troubles import Exit
 from tests.live.running import RunningInstance, free_port, mark_of_run
 
 PERENNE = Path(sys.executable).with_name("perenne")
@@ -43,10 +44,11 @@ def objects(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return found
 
 
-def sentence(done: subprocess.CompletedProcess[str]) -> str:
-    """What a command that failed said: one line on standard error, and nothing on standard output."""
-    assert done.returncode == 1, (done.stdout, done.stderr)
-    assert done.stdout == ""
+def sentence(done: subprocess.CompletedProcess[str], exit: Exit) -> str:
+    """What a command that failed with --json said: one line on standard error, and the same as one object on standard output."""
+    assert done.returncode == exit, (done.stdout, done.stderr)
+    (told,) = [json.loads(line)["error"] for line in done.stdout.splitlines()]
+    assert done.stderr == f"perenne: {told['message']}; type: {told['next']}\n"
     assert done.stderr.startswith("perenne: ")
     assert done.stderr.splitlines(keepends=True) == [f"{done.stderr.strip()}\n"]
     return done.stderr
@@ -181,15 +183,15 @@ def test_a_key_is_made_works_is_listed_without_its_secret_and_is_revoked(instanc
     (revoked,) = objects(perenne(instance, "keys", "revoke", made["id"], "--json"))
     assert revoked["id"] == made["id"]
     assert revoked["revoked_at"]
-    assert instance.until(lambda: perenne(instance, "projects", "list", PERENNE_KEY=made["secret"]).returncode == 1, 5)
-    assert "key" in sentence(perenne(instance, "projects", "list", "--json", PERENNE_KEY=made["secret"]))
+    assert instance.until(lambda: perenne(instance, "projects", "list", PERENNE_KEY=made["secret"]).returncode == Exit.KEY, 5)
+    assert "key" in sentence(perenne(instance, "projects", "list", "--json", PERENNE_KEY=made["secret"]), Exit.KEY)
 
 
 @pytest.mark.parametrize(
     "command", [("search", "lighthouse"), ("ask", "Where is the lighthouse?"), ("jobs", "list")], ids=lambda words: words[0]
 )
 def test_a_project_that_is_not_there_is_said_in_one_sentence(instance: RunningInstance, command: tuple[str, ...]) -> None:
-    said = sentence(perenne(instance, *command, "--project", "nowhere-at-all", "--json"))
+    said = sentence(perenne(instance, *command, "--project", "nowhere-at-all", "--json"), Exit.NOT_FOUND)
     assert "nowhere-at-all" in said
 
 
@@ -197,6 +199,6 @@ def test_an_instance_that_does_not_run_is_said_with_how_to_start_it(instance: Ru
     # it took half a minute to say so: the client waited for an instance that never ran to come back
     begun = time.monotonic()
     elsewhere = {"PERENNE_HOME": str(tmp_path), "PERENNE_PORT": str(free_port())}
-    assert "perenne up" in sentence(perenne(instance, "projects", "list", "--json", **elsewhere))
-    assert "perenne up" in sentence(perenne(instance, "ask", "Anything?", "--json", **elsewhere))
+    assert "perenne up" in sentence(perenne(instance, "projects", "list", "--json", **elsewhere), Exit.AWAY)
+    assert "perenne up" in sentence(perenne(instance, "ask", "Anything?", "--json", **elsewhere), Exit.AWAY)
     assert time.monotonic() - begun < 20.0  # two programs' starts on a busy PC

@@ -24,6 +24,7 @@ SAMPLES = [
     errors.EngineFailed("llama_cpp", "no context left"),
     errors.ConfigurationError("port: expected a number, got 'x'"),
     http_errors.ServerError(500, "broken"),
+    http_errors.NotPerenne("http://127.0.0.1:8000", "an answer 200 of type text/html"),
 ]
 
 
@@ -37,7 +38,7 @@ def test_every_error_survives_a_pickle_with_its_words_and_fields(error: errors.P
 
 def test_every_error_of_the_tree_has_a_sample_above() -> None:
     tree = {cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, errors.PerenneError)}
-    assert tree - {errors.PerenneError} == {type(error) for error in SAMPLES} - {http_errors.ServerError}
+    assert tree - {errors.PerenneError} == {type(error) for error in SAMPLES} - {http_errors.ServerError, http_errors.NotPerenne}
 
 
 def test_codes_are_stable_and_distinct() -> None:
