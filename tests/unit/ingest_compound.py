@@ -93,10 +93,15 @@ def _properties(texts: dict[int, str], head: int) -> Tree:
     return {"__properties_version1.0": stream, **tree}
 
 
-def outlook(subject: str, body: str, *, sender: str = "Ana", to: str = "bo@example.org", attached: str = "") -> bytes:
+def outlook(subject: str, body: str, *, attached: str = "") -> bytes:
     """A message as Outlook saves it."""
+    return compound(outlook_tree(subject, body, attached=attached))
+
+
+def outlook_tree(subject: str, body: str, *, sender: str = "Ana", to: str = "bo@example.org", attached: str = "") -> Tree:
+    """What such a message is made of."""
     tree = _properties({0x0037: subject, 0x0C1A: sender, 0x0C1F: "ana@example.org", 0x1000: body, 0x001A: "IPM.Note"}, 32)
     tree["__recip_version1.0_#00000000"] = _properties({0x3001: "Bo", 0x39FE: to}, 8)
     if attached:
         tree["__attach_version1.0_#00000000"] = _properties({0x3707: attached}, 8)
-    return compound(tree)
+    return tree

@@ -15,7 +15,7 @@ from actors.ingest.reading import read
 from actors.ingest.source import Source
 from actors.ingest.splitter import Span, split
 from tests.unit import ingest_files as files
-from tests.unit.ingest_compound import compound, outlook
+from tests.unit.ingest_compound import compound, outlook, outlook_tree
 
 CAPS = Caps(64 << 20, 500, 2_000_000, 2 << 30, 30.0, 60.0, chunk_chars=300, entries_max=50)
 
@@ -189,6 +189,14 @@ def test_a_message_of_outlook_gives_heads_text_and_names_of_attachments(tmp_path
     assert parsed.text.startswith('From: "Ana" <ana@example.org>\nTo: Bo <bo@example.org>\nSubject: Saludos años')
     assert parsed.text.endswith("Nos vemos mañana.\n\nAttachment: plan.pdf")
     assert parsed.title == "Saludos años"
+
+
+def test_an_attachment_without_its_properties_costs_only_itself(tmp_path: Path) -> None:
+    # One storage that lacked a stream refused the whole message.
+    tree = outlook_tree("Subject", "Body words.", attached="plan.pdf")
+    tree["__attach_version1.0_#00000001"] = {"__nameid": b"x"}
+    parsed = parse(tmp_path, compound(tree), "a.msg")
+    assert parsed.text.endswith("Body words.\n\nAttachment: plan.pdf")
 
 
 # Passwords

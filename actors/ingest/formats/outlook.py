@@ -1,5 +1,7 @@
 """Outlook's messages (MSG), by oxmsg: who, when, what about, and the text; attachments by name."""
 
+import struct
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from actors.ingest.formats.html import add_html
@@ -10,9 +12,19 @@ from actors.ingest.source import Source
 _PEOPLE_MAX = 200
 
 
+def _said(things: Iterable[Any], say: Callable[[Any], str | None]) -> Iterator[str]:
+    """What can be said of each; one that lacks what the format asks for costs only itself."""
+    for thing in things:
+        try:
+            text = say(thing)
+        except (KeyError, ValueError, AttributeError, struct.error):
+            continue
+        if text:
+            yield text
+
+
 def _people(message: Any) -> str:
-    names = [f"{person.name} <{person.email_address}>" for person in message.recipients[:_PEOPLE_MAX]]
-    return ", ".join(names)
+    return ", ".join(_said(message.recipients[:_PEOPLE_MAX], lambda person: f"{person.name} <{person.email_address}>"))
 
 
 def _html(message: Any) -> str:
@@ -47,7 +59,7 @@ def parse(source: Source) -> Parsed:
     }
     builder.add("\n".join(f"{name}: {value}" for name, value in heads.items() if value), kind="lines")
     _add_body(builder, message)
-    attached = [name for each in message.attachments if (name := each.file_name)]
+    attached = _said(message.attachments, lambda each: each.file_name)
     builder.add("\n".join(f"Attachment: {name}" for name in attached), kind="lines")
     if builder.characters == 0:
         raise Refused("empty", "there is no text in the message")

@@ -9,7 +9,6 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 from actors.ingest.parsed import Refused
 from actors.ingest.source import Source
 
-_ENTRIES_MAX = 20_000
 _RATIO_MAX = 400  # unpacked to packed bytes of one entry over a MiB; deflate reaches 1,032 at most, Office's XML 30
 _PIECE = 1 << 20
 
@@ -43,8 +42,9 @@ class Package:
             self.names = set(self._archive.namelist())
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
             raise Refused("damaged", f"it is a damaged archive ({error})") from error
-        if len(self.names) > _ENTRIES_MAX:
-            raise Refused("archive_bomb", f"it is an archive of {len(self.names):,} files; the limit is {_ENTRIES_MAX:,}")
+        count, limit = len(self._archive.infolist()), source.caps.entries_max
+        if count > limit:
+            raise Refused("archive_bomb", f"it is an archive of {count:,} files; the limit is {limit:,}", {"limit": limit})
 
     def __enter__(self) -> Self:
         return self
