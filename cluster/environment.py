@@ -52,6 +52,12 @@ def client_environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def igniter_environment(settings: Settings) -> dict[str, str]:
+    """What the igniter needs beside the head's environment: it makes the settings that every actor is given. The address of the
+    database holds a password, and nobody else has it in the environment."""
+    return {} if settings.store.url is None else {"PERENNE_DATABASE_URL": settings.store.url}
+
+
 def _serve_environment(settings: Settings, ports: Ports) -> dict[str, str]:
     """HAProxy and throughput mode, with every file and port in places of ours."""
     folder = haproxy_path(settings)

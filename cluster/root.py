@@ -17,7 +17,7 @@ from types import FrameType
 from typing import IO, Any
 
 from cluster import doorbell
-from cluster.environment import CHECKOUT
+from cluster.environment import CHECKOUT, igniter_environment
 from cluster.head import Head, last_words
 from cluster.instance import HomeLock, Instance, prepare, save
 from cluster.processes import end, of_instance, proc
@@ -124,7 +124,7 @@ class Root:
         output = open(self._settings.path("logs", "ignite.log"), "ab")  # noqa: SIM115 - the child holds it
         self._igniter = subprocess.Popen(
             [sys.executable, "-m", "cluster.ignite"],
-            env=self._head.environment,
+            env={**self._head.environment, **igniter_environment(self._settings)},
             cwd=CHECKOUT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,5 +1,5 @@
 """Where the terms of passages are kept and ranked: SQLite's FTS5, or tables of ours on PostgreSQL, which has no BM25. One formula,
-one weight of the title, one set of terms (`terms`) for both: see docs/adr/0006."""
+one weight of the title, one set of terms (`terms`) for both: see docs/adr/0010."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
