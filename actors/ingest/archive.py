@@ -54,7 +54,7 @@ def _zip_entries(source: Source) -> Iterator[_Entry]:
     with kind(source.path) as archive:
         password = source.password.encode() if source.password else None
         for info in archive.infolist():
-            if not info.is_dir():
+            if not info.filename.endswith("/"):  # is_dir() fails on a name without a character
                 yield _Entry(info.filename, info.compress_size, lambda info=info: archive.open(info, pwd=password))
 
 
