@@ -17,6 +17,8 @@ from actors.store.reader import ReaderCore
 from actors.store.work import held_epoch
 from actors.store.writer import WriterCore
 from cluster import doctor
+from cluster.environment import head_environment, igniter_environment
+from cluster.ports import Ports
 from perenne.errors import ConfigurationError, Unavailable
 from perenne.messages import commands as c
 from perenne.settings import load_settings
@@ -237,6 +239,9 @@ def test_no_password_is_shown_by_settings_or_their_errors(tmp_path: Path) -> Non
     settings = load_settings(env)
     assert settings.database_url == env["PERENNE_DATABASE_URL"]
     assert "secret" not in repr(settings)
+    ports = Ports(first=20_000)
+    assert "secret" not in str(head_environment(settings, ports, env)), "every actor and replica has the head's environment"
+    assert igniter_environment(settings) == {"PERENNE_DATABASE_URL": settings.database_url}
     (tmp_path / "config.yaml").write_text("store: {address: 'postgresql://ana:secret@host/x'}\n")
     with pytest.raises(ConfigurationError, match="ana:") as caught:
         load_settings(env)
