@@ -69,6 +69,7 @@ class IndexSettings(_Frozen):
 
 class EdgeSettings(_Frozen):
     replicas: int = 1
+    hosts: tuple[str, ...] = ()  # public names by which it may be called, such as that of a TLS proxy in front of it
     body_bytes_max: int = 8 << 20
     upload_bytes_max: int = 256 << 20
     requests_per_minute: int = 6_000

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Mount
 
 from perenne.directory import Directory
 from perenne.settings import Settings
+from serve.addresses import Addresses
 from serve.answers import json_answer
 from serve.document import operation, whole
 from serve.door import Door
@@ -52,6 +53,7 @@ def build_app(settings: Settings, directory: Directory, dist: Path = DIST) -> Fa
     table: dict[tuple[str, str], Access] = {(line.method, line.path): line.access for line in TABLE}
     for route in app.routes:
         route.app = Guard(route.app, access_of(route, table), edge.keyring, edge.pace, edge.tickets)  # pyright: ignore[reportAttributeAccessIssue]
+    app.add_middleware(Addresses, hosts=settings.edge.hosts)
     app.add_middleware(Door, settings=settings.edge)
     return app
 

@@ -11,6 +11,7 @@ export default defineConfig({
   resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
   // Nothing is inlined: the page is served under default-src 'self'.
   build: { target: "es2022", assetsInlineLimit: 0, sourcemap: false, modulePreload: { polyfill: false } },
-  server: { proxy: { "/api": server, "/readyz": server } },
+  // The page's own Host goes through: the server refuses what a page of another origin sends.
+  server: { proxy: { "/api": { target: server, changeOrigin: false }, "/readyz": server } },
   test: { environment: "node", include: ["src/**/*.test.ts"] },
 });
