@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from cluster import doorbell
 from cluster.environment import CHECKOUT, igniter_environment
+from cluster.first_boot import key_path
 from cluster.head import Head, last_words
 from cluster.instance import HomeLock, Instance, prepare, save
 from cluster.processes import end, of_instance, proc
@@ -218,7 +219,8 @@ class Root:
         self._announced = True
         self._say(f"address: {self._instance.http}")
         if secret:
-            self._say(f"key: {secret}")
+            # To a terminal only: elsewhere these words are kept, by a journal, a container's log or logs/up.log.
+            self._say(f"key: {secret if sys.stdout.isatty() else f'in {key_path(self._settings)}'}")
 
     def _feel_pulse(self) -> None:
         try:
