@@ -9,7 +9,7 @@ from pathlib import Path
 
 from actors.ingest.blob_files import BlobFiles
 from actors.ingest.folder import Listing, Stamp, compare, hash_of, list_folder
-from perenne.errors import Conflict, NotFound, PerenneError
+from perenne.errors import Conflict, InvalidRequest, NotFound, PerenneError, TooLarge
 from perenne.ids import new_id
 from perenne.messages.commands import AddDocument, DeleteDocument
 from perenne.messages.records import HeldFile, Page, Watch, WatchPhase, WatchState
@@ -22,6 +22,15 @@ RESCAN_S = 600.0  # the net under the kernel's events, which network disks do no
 AWAY_S = 10.0  # pause between two looks at a folder that is not there
 _WRITE_S = 30.0
 _TITLE_CHARS_MAX = 500
+
+
+def _is_text(path: str) -> bool:
+    """Whether a name can be said at all: on disk it may be any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class FolderWatch:
@@ -110,7 +119,7 @@ class FolderWatch:
 
     async def _bring(self, path: str, stamp: Stamp, held: HeldFile | None) -> bool:
         """One file that is new or looks changed -> whether it is a document now, or will be at the next scan."""
-        if stamp.size_bytes > self._file_bytes_max or stamp.size_bytes == 0:
+        if stamp.size_bytes > self._file_bytes_max or stamp.size_bytes == 0 or not _is_text(path):
             return False
         if time.time() - stamp.changed_ns / 1e9 < SETTLE_S:
             self._settling = True
@@ -119,7 +128,8 @@ class FolderWatch:
         try:
             if held is None or held.blob_hash != await asyncio.to_thread(hash_of, file):
                 await self._add(path, file)
-        except OSError:
+        except (OSError, TooLarge, InvalidRequest) as error:  # its own trouble: the other files go on
+            log.info("a file of a watched folder is left out: %s", type(error).__name__)
             return False
         self._seen[path] = stamp
         return True

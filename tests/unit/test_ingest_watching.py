@@ -132,6 +132,17 @@ async def test_the_files_of_an_archive_leave_with_it(home: House, folder: Path) 
     await until_titles(home, "a.txt", "deep/b.md")
 
 
+async def test_a_file_that_cannot_be_added_is_counted_and_the_others_go_on(home: House, folder: Path) -> None:
+    (folder / "empty.txt").touch()
+    os.link(folder / "a.txt", os.fsencode(folder) + b"/bad\xff.txt")  # a name that is no text
+    made = await watch(home, folder)
+    await until_titles(home, "a.txt", "deep/b.md")
+    await until_phase(home, made, "watching")
+    assert home.host is not None
+    state = home.host.watching.states()[made.id]
+    assert (state.files, state.skipped) == (2, 2)
+
+
 async def test_a_watch_that_is_removed_leaves_its_documents(home: House, folder: Path) -> None:
     made = await watch(home, folder)
     await until_titles(home, "a.txt", "deep/b.md")
