@@ -53,13 +53,12 @@ class Guide:
 
         A walk that stops once it has met enough allowed rows brings any of them, not the nearest: so it takes the nearest of all rows,
         as many as should have enough allowed ones among them, and goes further where they have not."""
-        rows = np.flatnonzero(allowed)
-        wanted = max(EF, EF_PER_K * k)
-        if len(rows) <= wanted:
-            return rows
+        count, wanted = int(np.count_nonzero(allowed)), max(EF, EF_PER_K * k)
+        if count <= wanted:
+            return np.flatnonzero(allowed)
         _faiss.omp_set_num_threads(1)  # OpenMP keeps this setting per calling thread
-        explored = wanted * self.rows // len(rows)
-        while explored < self.rows and explored * EF_ROWS < len(rows):
+        explored = wanted * self.rows // count
+        while explored < self.rows and explored * EF_ROWS < count:
             found = self._walk(query, explored)
             if found is None:
                 break
@@ -67,7 +66,9 @@ class Guide:
             if len(found) >= EF_PER_K * k:
                 return found
             explored *= WIDEN
-        return rows if self._codes is None else self._scan(query, max(SHORTLIST, SHORTLIST_PER_K * k), allowed)
+        return (
+            np.flatnonzero(allowed) if self._codes is None else self._scan(query, max(SHORTLIST, SHORTLIST_PER_K * k), allowed)
+        )
 
     def _walk(self, query: Vectors, explored: int) -> Rows | None:
         """The nearest of all rows; None when it strayed into a pocket: too few came, or hardly any but copies of one another."""
