@@ -57,28 +57,36 @@ def _conditions(user_id: str, project_id: str | None, filters: Filters) -> tuple
 
 
 class WordCounts:
-    """In how many passages a term stands, remembered while the feed's head stays near: only its rough size matters."""
+    """In how many passages a term stands, remembered while the feed's head stays near: only its rough size matters. That it stands
+    nowhere is remembered for that very head: after the next write it may, and must be found."""
 
     REMEMBERED = 20_000
     STALE_CHANGES = 2_000
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
+        self._nowhere: dict[str, int] = {}  # the head at which it stood nowhere
         self._head = -self.STALE_CHANGES - 1
 
-    def refresh(self, conn: Connection) -> None:
-        """Forget what was counted too long ago."""
+    def refresh(self, conn: Connection) -> int:
+        """Forget what was counted too long ago. The feed's head as `conn` sees it."""
         head = feed_head(conn)
-        if abs(head - self._head) > self.STALE_CHANGES or len(self._counts) > self.REMEMBERED:
-            self._counts, self._head = {}, head
+        if abs(head - self._head) > self.STALE_CHANGES or len(self._counts) + len(self._nowhere) > self.REMEMBERED:
+            self._counts, self._nowhere, self._head = {}, {}, head
+        return head
 
-    def of(self, conn: Connection, term: str) -> int:
-        counts = self._counts  # another thread may begin a new one meanwhile
+    def of(self, conn: Connection, term: str, head: int) -> int:
+        counts, nowhere = self._counts, self._nowhere  # another thread may begin new ones meanwhile
         found = counts.get(term)
-        if found is None:
-            found = lexicon(conn).count(conn, term)
-            if found:  # what stands nowhere may stand somewhere after the next write, and must be found then
-                counts[term] = found
+        if found is not None:
+            return found
+        if nowhere.get(term) == head:
+            return 0
+        found = lexicon(conn).count(conn, term)
+        if found:
+            counts[term] = found
+        else:
+            nowhere[term] = head
         return found
 
 
@@ -86,8 +94,8 @@ def chosen_terms(conn: Connection, query: str, counted: WordCounts) -> dict[str,
     """The terms that a search looks for, and in how many passages each stands: no stopwords, and of those that stand in very many
     only as many as can be scored in time, the rarest first."""
     found = question_terms(query)
-    counted.refresh(conn)
-    counts = {term: counted.of(conn, term) for forms in found.values() for term in forms}
+    head = counted.refresh(conn)
+    counts = {term: counted.of(conn, term, head) for forms in found.values() for term in forms}
     ranked = sorted((sum(counts[term] for term in forms), word) for word, forms in found.items())
     kept: set[str] = set()
     postings = 0

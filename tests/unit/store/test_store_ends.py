@@ -204,4 +204,5 @@ def test_counts_of_words_survive_another_thread_that_begins_them_anew(house: Sto
             counts._counts = {}
 
     counts._counts = Forgotten()
-    assert house.ask(counts.of, "word") == 0
+    house.store(house.lines(), passage("a", "word"))
+    assert house.ask(counts.of, "word", house.writer.head) == 1
