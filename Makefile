@@ -90,6 +90,7 @@ $(VENV)/.server: $(VENV)/.made requirements.lock pyproject.toml
 $(VENV)/.dev: $(VENV)/.server requirements-dev.lock
 	@echo "installing what the tests need"
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock || $(NOT_INSTALLED)
+	@$(PIP) download --no-binary openai --no-deps -d build/openai-sdist $$(sed -n 's/^\(openai==[^ ]*\).*/\1/p' requirements-dev.lock) || $(NOT_INSTALLED)
 	@touch $@
 
 # Node: the machine's when it is new enough, else a package in the environment (.ci/node decides).

@@ -224,8 +224,11 @@ async def _stored(ask: Asking, run: Run) -> dict[str, Any]:
     return head.body(status, [item] if message.text else [], usage=usage, error=error)
 
 
-async def get_response(ask: Reading, response: str) -> Response:
-    """A stored answer, as far as it is."""
+async def get_response(ask: Reading, response: str, stream: bool = False) -> Response:
+    """A stored answer, as far as it is. To follow one, see `/api/runs/{id}/events`."""
+    if stream:
+        run_id = (await _run(ask, response)).id
+        raise InvalidRequest(f"stream: a kept answer is followed at /api/runs/{run_id}/events", "stream")
     return json_answer(await _stored(ask, await _run(ask, response)))
 
 

@@ -222,12 +222,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def settings_in(folder: Path, **edge: Any) -> Settings:
+def settings_in(folder: Path, language: str = "tiny-language", embedding: str = "use-multilingual-q8", **edge: Any) -> Settings:
     return Settings(
         home=str(folder),
         models_dir=str(folder / "models"),
-        language=ModelSettings(engine="llama_cpp", model="tiny-language"),
-        embedding=ModelSettings(engine="onnx", model="use-multilingual-q8"),
+        language=ModelSettings(engine="llama_cpp", model=language),
+        embedding=ModelSettings(engine="onnx", model=embedding),
         edge=edge,  # type: ignore[arg-type]
     )
 

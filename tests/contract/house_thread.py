@@ -31,14 +31,16 @@ class HouseThread:
 
 
 @contextmanager
-def house_thread(folder: Path, **edge: Any) -> Iterator[HouseThread]:
+def house_thread(
+    folder: Path, language: str = "tiny-language", embedding: str = "use-multilingual-q8", **edge: Any
+) -> Iterator[HouseThread]:
     """A house that is up until the context ends."""
     up = threading.Event()
     told: list[HouseThread] = []
 
     async def live() -> None:
         over = asyncio.Event()
-        async with house_in(folder, **edge) as house:
+        async with house_in(folder, language=language, embedding=embedding, **edge) as house:
             told.append(HouseThread(house, asyncio.get_running_loop()))
             stop.append(lambda: told[0].loop.call_soon_threadsafe(over.set))
             up.set()

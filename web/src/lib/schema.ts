@@ -908,7 +908,7 @@ export interface paths {
         };
         /**
          * Get response
-         * @description A stored answer, as far as it is.
+         * @description A stored answer, as far as it is. To follow one, see `/api/runs/{id}/events`.
          */
         get: operations["openai_responses_get_response"];
         put?: never;
@@ -8149,7 +8149,9 @@ export interface operations {
     };
     openai_responses_get_response: {
         parameters: {
-            query?: never;
+            query?: {
+                stream?: boolean;
+            };
             header?: never;
             path: {
                 response: string;
