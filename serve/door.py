@@ -2,27 +2,31 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from perenne.errors import Busy, PerenneError, TooLarge
+from perenne.errors import Busy, InvalidRequest, PerenneError, TooLarge
 from perenne.settings import EdgeSettings
 from serve.errors import error_answer
 
 DRAIN_WITHIN_S = 1.0  # how long, and how much, a body that is too large is still taken before the answer
 DRAIN_BYTES_MAX = 32 << 20
+BODY_GRACE_S = 30.0  # how long a body may make us wait in all; and a second more for each BODY_BYTES_A_S of it
+BODY_BYTES_A_S = 1024
 MULTIPART_OVERHEAD_BYTES = 64 << 10  # boundaries, headers and fields beside the file of an upload
 
 PAGE_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "connect-src 'self' ws: wss:; frame-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "connect-src 'self'; frame-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
 )
 _PAGE = (b"content-security-policy", PAGE_POLICY.encode())
 _DATA = ((b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"), (b"cache-control", b"no-store"))
@@ -42,7 +46,7 @@ def _length(scope: Scope) -> int:
 
 class Door:
     """The outermost layer. 503 over `ongoing_requests_max`, WebSockets counted; 413 as soon as the body is seen to be too long,
-    counted while it comes in, whatever Content-Length said."""
+    counted while it comes in, whatever Content-Length said; 400 when it comes letter by letter."""
 
     def __init__(self, app: ASGIApp, settings: EdgeSettings) -> None:
         self._app, self._settings = app, settings
@@ -90,12 +94,22 @@ class Door:
         limit = self._settings.body_bytes_max
         if is_upload(path):
             limit = self._settings.upload_bytes_max + MULTIPART_OVERHEAD_BYTES
-        taken, refusal, answered = 0, None, False
+        taken, waited_s, whole, refusal, answered = 0, 0.0, False, None, False
 
         async def counted() -> Message:
-            nonlocal taken, refusal
-            message = await receive()
+            nonlocal taken, waited_s, whole, refusal
+            if whole:
+                return await receive()
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(max(0.0, BODY_GRACE_S + taken / BODY_BYTES_A_S - waited_s)):
+                    message = await receive()
+            except TimeoutError:
+                refusal = InvalidRequest(f"the body came more slowly than {BODY_BYTES_A_S} bytes a second")
+                return {"type": "http.disconnect"}
+            waited_s += time.monotonic() - began
             if message["type"] == "http.request":
+                whole = not message.get("more_body")
                 taken += len(message.get("body", b""))
                 if taken > limit:
                     refusal = TooLarge("the body", taken, limit)
