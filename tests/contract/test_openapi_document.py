@@ -15,6 +15,8 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from perenne.ids import new_id
+from serve.openai_responses import response_id
+from serve.openai_store_files import batch_id
 from serve.openapi import document
 from tests.contract.edge_house import secret
 from tests.contract.house_thread import HouseThread, house_thread
@@ -63,6 +65,10 @@ def known(house: HouseThread) -> dict[str, Any]:
         "run_id": posted["run"]["id"],
         "key_id": "key_reader",
         "model": "perenne",
+        "store_id": project,
+        "file_id": added.json()["document"]["id"],
+        "batch": batch_id(1_700_000_000, [added.json()["document"]["id"]]),
+        "response": response_id(posted["run"]["id"]),
     }
 
 
