@@ -66,7 +66,7 @@ lock: $(VENV)/.made
 # Set-up. A stamp is newer than what it was made from.
 
 server: $(VENV)/.server
-dev: $(VENV)/.dev
+dev: $(VENV)/.dev build/node-client.stamp
 web: build/web.stamp
 
 models: dev
@@ -101,6 +101,11 @@ $(VENV)/.node: $(VENV)/.made requirements-node.lock
 build/npm.stamp: $(VENV)/.node web/package-lock.json
 	@echo "installing what the page is built with"
 	@. .ci/node && cd web && npm ci --no-audit --no-fund --no-progress --loglevel=error >/dev/null || $(NOT_INSTALLED)
+	@mkdir -p build && touch $@
+
+# The npm client of OpenAI's, which the edge is tested with.
+build/node-client.stamp: $(VENV)/.node tests/contract/node/package-lock.json
+	@. .ci/node && cd tests/contract/node && npm ci --no-audit --no-fund --no-progress --loglevel=error >/dev/null || $(NOT_INSTALLED)
 	@mkdir -p build && touch $@
 
 build/web.stamp: build/npm.stamp $(WEB_SOURCES)
