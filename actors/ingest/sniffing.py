@@ -148,6 +148,8 @@ def _ole_kind(source: Source) -> str:
     for name, what in _OLD_OFFICE.items():
         if name in names:
             raise unsupported(what)
+    if not names:
+        raise Refused("damaged", "it is a damaged Office file: what is in it can't be found")
     raise unsupported("a compound file of another program")
 
 

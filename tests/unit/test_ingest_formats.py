@@ -162,6 +162,8 @@ def test_a_workbook_shows_dates_as_dates(tmp_path: Path) -> None:
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "a.doc", "before 2007", "unsupported"),
         (compound({"EncryptedPackage": bytes(600)}), "a.xlsx", "needs a password", "password_needed"),
         (compound({"WordDocument": bytes(600)}), "a", "before 2007", "unsupported"),
+        (compound({"Something": bytes(600)}), "a.msg", "another program", "unsupported"),
+        (compound({}), "a.msg", "damaged Office file", "damaged"),
         (bytes(range(256)) * 40, "a.txt", "no kind known", "unsupported"),
         (b"%PDF-1.4 and nothing else", "a.pdf", "damaged", "damaged"),
         (b"PK\x03\x04 nothing", "a.docx", "damaged archive", "damaged"),
