@@ -77,6 +77,10 @@ class SyncPerenne:
     document_text = _waited(Perenne.document_text)
     delete_document = _waited(Perenne.delete_document)
 
+    watches = _waited(Perenne.watches)
+    add_watch = _waited(Perenne.add_watch)
+    remove_watch = _waited(Perenne.remove_watch)
+
     jobs = _waited(Perenne.jobs)
     job = _waited(Perenne.job)
     cancel_job = _waited(Perenne.cancel_job)

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from actors.models.catalogue import ModelEntry, catalogue, entry_of
-from actors.models.pull import Places, pull
 from actors.models.pull_progress import read_progress
 from actors.models.weights import Weights
 from perenne.errors import PerenneError
@@ -32,6 +31,15 @@ def _chosen(settings: Settings) -> tuple[str, ...]:
 
 def _entries(settings: Settings, ids: list[str]) -> list[ModelEntry]:
     return [entry_of(model_id) for model_id in ids or _chosen(settings)]
+
+
+def _ids(incomplete: str) -> list[tuple[str, str]]:
+    """For completion: the catalogue's ids that begin so."""
+    return [
+        (entry.id, f"{entry.role}, {entry.size / 1e6:,.0f} MB")
+        for entry in catalogue().values()
+        if entry.id.startswith(incomplete)
+    ]
 
 
 def _say(value: dict[str, Any]) -> None:
@@ -60,6 +68,8 @@ def list_models(as_json: Json = False) -> None:
 
 
 def _pull_quietly(model_id: str, models_dir: Path, folders: tuple[Path, ...]) -> None:
+    from actors.models.pull import Places, pull  # not above: it loads an HTTP client, which a press of Tab does without
+
     try:
         pull(entry_of(model_id), models_dir, Places.of(os.environ, folders))
     except (PerenneError, OSError) as error:
@@ -69,7 +79,9 @@ def _pull_quietly(model_id: str, models_dir: Path, folders: tuple[Path, ...]) ->
 
 @app.command("pull")
 def pull_models(
-    ids: Annotated[list[str] | None, typer.Argument(help="Catalogue ids; the configured models without one.")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Catalogue ids; the configured models without one.", autocompletion=_ids)
+    ] = None,
     folders: Annotated[list[Path] | None, typer.Option("--from", help="A folder to look in first.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -106,7 +118,9 @@ def _show(child: Any, weights: Weights) -> None:
 
 @app.command("check")
 def check_models(
-    ids: Annotated[list[str] | None, typer.Argument(help="Catalogue ids; all that are here without one.")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Catalogue ids; all that are here without one.", autocompletion=_ids)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read every byte of the weights and compare the hashes with the catalogue. Exit code 1 when one is wrong."""

@@ -1,42 +1,79 @@
 """The `perenne` command. Its client half is here; `up`, `down`, `status`, … come from the server by entry points."""
 
-import logging
+import functools
+import importlib
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from perenne.cli import answers, documents, jobs, keys, projects, watches
 from perenne.cli.troubles import Exit, tell
 from perenne.errors import PerenneError
 
 GROUP = "perenne.commands"  # entry points: a function is a command, a Typer a group of commands
+_OWN = {
+    "ask": "answers:ask",
+    "chat": "answers:chat",
+    "search": "answers:search",
+    "add": "documents:add",
+    "projects": "projects:app",
+    "jobs": "jobs:app",
+    "keys": "keys:app",
+    "watch": "watches:app",
+}
 
-log = logging.getLogger(__name__)
+
+@functools.cache
+def _servers() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda found: found.name)}
+
+
+def _server_command(entry: EntryPoint | None) -> Any:
+    """What the entry point names; None in a client-only install, where the server's folders are not there."""
+    try:
+        return None if entry is None else entry.load()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("cluster", "actors", "serve"):
+            raise
+        return None
+
+
+class Commands(TyperGroup):
+    """Loads a command when it is named: a press of Tab and a short command pay for no other's imports."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*_OWN, *(name for name, entry in _servers().items() if find_spec(entry.module.partition(".")[0]))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _OWN:
+            module, _, attribute = _OWN[cmd_name].partition(":")
+            loaded: Any = getattr(importlib.import_module(f"perenne.cli.{module}"), attribute)
+        else:
+            loaded = _server_command(_servers().get(cmd_name))
+        if loaded is None:
+            return None
+        if not isinstance(loaded, typer.Typer):
+            only = typer.Typer(add_completion=False)
+            only.command(cmd_name)(loaded)
+            loaded = only
+        else:
+            loaded._add_completion = False  # pyright: ignore[reportPrivateUsage] - the root's own options, not the group's
+        command = typer.main.get_command(loaded)
+        command.name = cmd_name
+        return command
 
 
 def build() -> typer.Typer:
     """The whole command: the client's own, and the server's where it is installed."""
-    app = typer.Typer(name="perenne", help="Ask your own documents.", no_args_is_help=True, pretty_exceptions_enable=False)
-    app.command("ask")(answers.ask)
-    app.command("chat")(answers.chat)
-    app.command("search")(answers.search)
-    app.command("add")(documents.add)
-    app.add_typer(projects.app, name="projects")
-    app.add_typer(jobs.app, name="jobs")
-    app.add_typer(keys.app, name="keys")
-    app.add_typer(watches.app, name="watch")
-    for entry in sorted(entry_points(group=GROUP), key=lambda found: found.name):
-        try:
-            loaded = entry.load()
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in ("cluster", "actors", "serve"):
-                raise
-            continue  # a client-only install: the server's folders are not there
-        if isinstance(loaded, typer.Typer):
-            app.add_typer(loaded, name=entry.name)
-        else:
-            app.command(entry.name)(loaded)
+    app = typer.Typer(name="perenne", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+    @app.callback()
+    def perenne() -> None:  # pyright: ignore[reportUnusedFunction]
+        """Ask your own documents."""
+
     return app
 
 

@@ -3,16 +3,18 @@
 import dataclasses
 import signal
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from perenne.api import Answer, Perenne
 from perenne.cli.console import Json, ProjectName, connected, emit, notes, run, say
 from perenne.errors import Forbidden, PerenneError, Unauthorized
 from perenne.ids import new_id
 from perenne.messages.records import RunEvent
 from perenne.messages.search import Filters
+
+if TYPE_CHECKING:
+    from perenne.api import Answer, Perenne
 
 
 class _Telling:
@@ -38,14 +40,14 @@ class _Telling:
         elif event.kind == "status" and not self._begun and event.data.get("detail"):
             notes.print(f"[dim]{event.data['detail']}[/dim]")
 
-    def end(self, answer: Answer) -> None:
+    def end(self, answer: "Answer") -> None:
         say("" if self._live else answer.text)
         for citation in answer.citations:
             page = f", page {citation.page}" if citation.page else ""
             notes.print(f"[dim]\\[{citation.number}] {citation.title}{page}: “{citation.quote.strip()[:160]}”[/dim]")
 
 
-async def _ask(client: Perenne, question: str, project: str | None, conversation: str | None, as_json: bool) -> Answer:
+async def _ask(client: "Perenne", question: str, project: str | None, conversation: str | None, as_json: bool) -> "Answer":
     telling = _Telling(quiet=as_json)
     answer = await client.ask(question, project, conversation_id=conversation, on_event=telling.see)
     if as_json:

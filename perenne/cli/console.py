@@ -1,32 +1,50 @@
 """Where the command's words go: results to standard output, progress and notes to standard error."""
 
-import asyncio
 import dataclasses
+import functools
 import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-import orjson
 import typer
-from rich.console import Console
 
-from perenne.api import Perenne
-from perenne.client import connect, instance_of
+from perenne.cli.completing import project_names
 from perenne.errors import Unavailable
-from perenne.settings import home_of
+
+if TYPE_CHECKING:  # what talks to an instance is loaded when one is talked to: a press of Tab does without
+    from rich.console import Console
+
+    from perenne.api import Perenne
 
 T = TypeVar("T")
 
 _LISTENS_WITHIN_S = 3.0
 
-notes = Console(stderr=True, highlight=False)
+
+@functools.cache
+def terminal() -> "Console":
+    """Standard error, by rich; loaded with the first note."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+class _Notes:
+    def print(self, *words: Any, **style: Any) -> None:
+        terminal().print(*words, **style)
+
+
+notes = _Notes()
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")]
-ProjectName = Annotated[str | None, typer.Option("--project", "-p", help="Name or id of a project; all of them without it.")]
+ProjectName = Annotated[
+    str | None,
+    typer.Option("--project", "-p", help="Name or id of a project; all of them without it.", autocompletion=project_names),
+]
 
 
 class Away(Unavailable):
@@ -43,6 +61,9 @@ def default_address() -> str:
 
     Raises Away at once when nothing listens there: a client would wait for it to come back.
     """
+    from perenne.client import instance_of
+    from perenne.settings import home_of
+
     if given := os.environ.get("PERENNE_ADDRESS"):
         address = given.rstrip("/")
     else:
@@ -69,8 +90,10 @@ def _listens(address: str) -> bool:
 
 
 @asynccontextmanager
-async def connected() -> AsyncGenerator[Perenne]:
+async def connected() -> "AsyncGenerator[Perenne]":
     """A client of the instance that the environment names; says in one sentence when it is not running."""
+    from perenne.client import connect
+
     address = default_address()
     try:
         async with connect(address) as client:
@@ -83,6 +106,8 @@ async def connected() -> AsyncGenerator[Perenne]:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine."""
+    import asyncio
+
     return asyncio.run(work)
 
 
@@ -93,6 +118,8 @@ def plain(value: Any) -> Any:
 
 def emit(value: Any) -> None:
     """One JSON object on a line of its own, at once."""
+    import orjson
+
     sys.stdout.buffer.write(orjson.dumps(plain(value), default=str) + b"\n")
     sys.stdout.buffer.flush()
 

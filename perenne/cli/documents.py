@@ -5,19 +5,22 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from perenne.api import Perenne
-from perenne.cli.console import Away, Json, connected, emit, notes, run, say
+from perenne.cli.completing import project_names
+from perenne.cli.console import Json, connected, emit, run, say, terminal
 from perenne.cli.password import AskPassword, PasswordStdin, password_of
 from perenne.cli.reasons import reason_words
-from perenne.errors import Forbidden, InvalidRequest, PerenneError, Unauthorized
-from perenne.http_errors import NotPerenne
+from perenne.errors import InvalidRequest, PerenneError
 from perenne.messages.records import Job, ReasonCode
 
+if TYPE_CHECKING:
+    from perenne.api import Perenne
+
+_NO_TROUBLE_OF_A_FILE = ("unauthorized", "forbidden", "not_running", "not_perenne")
 _AT_ONCE = 4  # files in upload or waited for at a time
 _LEFT = ("__pycache__", "node_modules", "lost+found", "Thumbs.db", "desktop.ini")  # what no folder is added for
 
@@ -38,7 +41,9 @@ class Added:
 
 def add(
     paths: Annotated[list[Path] | None, typer.Argument(help="Files, or folders to walk.")] = None,
-    project: Annotated[str, typer.Option("--project", "-p", help="Name or id; made when there is none.")] = "default",
+    project: Annotated[
+        str, typer.Option("--project", "-p", help="Name or id; made when there is none.", autocompletion=project_names)
+    ] = "default",
     wait: Annotated[bool, typer.Option("--wait", help="Until each file is indexed, refused or failed.")] = False,
     jsonl: Annotated[Path | None, typer.Option("--jsonl", help="Objects with id, title, text, one a line.")] = None,
     password: AskPassword = False,
@@ -78,22 +83,22 @@ def _bars(as_json: bool) -> Progress:
         TextColumn("{task.fields[stage]}"),
         TimeElapsedColumn(),
     )
-    return Progress(*columns, console=notes, transient=True, disable=as_json or not notes.is_terminal)
+    return Progress(*columns, console=terminal(), transient=True, disable=as_json or not terminal().is_terminal)
 
 
 class _Adder:
     """Adds files one by one, each with a bar of its own."""
 
-    def __init__(self, client: Perenne, project: str, wait: bool, password: str | None, bars: Progress) -> None:
+    def __init__(self, client: "Perenne", project: str, wait: bool, password: str | None, bars: Progress) -> None:
         self._client, self._project, self._wait, self._password, self._bars = client, project, wait, password, bars
 
     async def one(self, path: Path) -> Added:
         bar = self._bars.add_task(path.name[:40], total=None, stage="sending")
         try:
             return await self._one(path, bar)
-        except (Unauthorized, Forbidden, NotPerenne, Away):  # no trouble of this file's
-            raise
         except (PerenneError, OSError) as error:
+            if getattr(error, "code", "") in _NO_TROUBLE_OF_A_FILE:
+                raise
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             return Added(path=str(path), document_id=None, state="failed", reason=reason, chunks=0, words=reason)
         finally:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from perenne.cli.completing import job_ids
 from perenne.cli.console import Json, ProjectName, connected, emit, run, say
 from perenne.cli.password import AskPassword, PasswordStdin, password_of
 from perenne.cli.reasons import reason_words
@@ -11,7 +12,7 @@ from perenne.messages.records import Job
 
 app = typer.Typer(help="See, cancel and retry indexing.", no_args_is_help=True)
 
-JobId = Annotated[str, typer.Argument(help="The job's id.")]
+JobId = Annotated[str, typer.Argument(help="The job's id.", autocompletion=job_ids)]
 
 
 def _tell(job: Job, as_json: bool) -> None:

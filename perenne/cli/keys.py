@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from perenne.cli.completing import key_ids
 from perenne.cli.console import Json, ProjectName, connected, emit, plain, run, say
 from perenne.messages.records import Scope
 
@@ -54,7 +55,7 @@ def create(
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(help="The key's id.")], as_json: Json = False) -> None:
+def revoke(key_id: Annotated[str, typer.Argument(help="The key's id.", autocompletion=key_ids)], as_json: Json = False) -> None:
     """Revoke a key; it stops working within a second."""
 
     async def work() -> None:

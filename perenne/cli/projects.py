@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from perenne.cli.completing import project_names
 from perenne.cli.console import Json, connected, emit, run, say
 
 app = typer.Typer(help="List, make, rename and delete projects.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="Name or id.")]
+Name = Annotated[str, typer.Argument(help="Name or id.", autocompletion=project_names)]
 
 
 @app.command("list")
@@ -27,7 +28,7 @@ def list_projects(as_json: Json = False) -> None:
 
 
 @app.command()
-def create(name: Name, as_json: Json = False) -> None:
+def create(name: Annotated[str, typer.Argument(help="Its name.")], as_json: Json = False) -> None:
     """Make a project."""
 
     async def work() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from perenne.errors import PerenneError
-from perenne.settings import home_of
 
 
 class Exit(IntEnum):
@@ -41,6 +40,11 @@ class Trouble:
     next: str
 
 
+def home() -> Path:
+    """As `perenne.settings.home_of`, without what reading settings takes to import."""
+    return Path(os.environ.get("PERENNE_HOME") or Path.home() / ".perenne").expanduser().absolute()
+
+
 def program() -> str:
     """The command as it was typed: after `make run` it is not on the PATH."""
     return sys.argv[0] if Path(sys.argv[0]).name == "perenne" else "perenne"
@@ -55,14 +59,24 @@ def _typed(words: Sequence[str]) -> str:
 def _help(words: Sequence[str]) -> str:
     """The help of the command that was typed: its words up to the first that is no name of a command."""
     named = [words[0]] if words and re.fullmatch(r"[a-z]+", words[0]) else []
-    if named and named[0] in ("projects", "jobs", "keys", "models") and len(words) > 1 and re.fullmatch(r"[a-z]+", words[1]):
+    if (
+        named
+        and named[0] in ("projects", "jobs", "keys", "models", "watch")
+        and len(words) > 1
+        and re.fullmatch(r"[a-z]+", words[1])
+    ):
         named.append(words[1])
     return " ".join([program(), *named, "--help"])
 
 
 def _command_help(error: Exception, words: Sequence[str]) -> str:
-    """The help of the command that typer got to before it stumbled."""
+    """The help of the command that typer got to before it stumbled, or of the one that was meant."""
+    from difflib import get_close_matches
+
     context: Any = getattr(error, "ctx", None)
+    unknown = re.match(r"No such command '(.+?)'", str(error))
+    if unknown and (meant := get_close_matches(unknown[1], context.command.list_commands(context), 1)):
+        return " ".join([program(), *context.command_path.split()[1:], meant[0], "--help"])
     return " ".join([program(), *(context.command_path.split()[1:] if context is not None else []), "--help"])
 
 
@@ -75,7 +89,7 @@ def _other(error: Exception, words: Sequence[str]) -> str:
 
 
 def _key(error: Exception, words: Sequence[str]) -> str:
-    key = home_of(os.environ) / "key"
+    key = home() / "key"
     if os.environ.get("PERENNE_KEY") and os.access(key, os.R_OK):
         return "unset PERENNE_KEY"  # then this home's own is sent
     return f"ls -l {shlex.quote(str(key))}" if key.exists() and not os.access(key, os.R_OK) else "export PERENNE_KEY=pk_…"
@@ -97,7 +111,7 @@ def _taken(error: Exception, words: Sequence[str]) -> str:
 
 
 def _settings(error: Exception, words: Sequence[str]) -> str:
-    own = home_of(os.environ) / "config.yaml"
+    own = home() / "config.yaml"
     return f"${{EDITOR:-nano}} {shlex.quote(str(own))}" if os.access(own, os.R_OK) else "env | grep ^PERENNE_"
 
 
@@ -130,7 +144,7 @@ _BY_CODE: dict[str, tuple[Exit, Callable[[Exception, Sequence[str]], str]]] = {
     "lease_lost": (Exit.REFUSED, _ours("jobs list")),
     "too_large": (
         Exit.REFUSED,
-        lambda error, words: f"${{EDITOR:-nano}} {shlex.quote(str(home_of(os.environ) / 'config.yaml'))}",
+        lambda error, words: f"${{EDITOR:-nano}} {shlex.quote(str(home() / 'config.yaml'))}",
     ),
     "busy": (Exit.LATER, _again),
     "rate_limited": (Exit.LATER, _again),
