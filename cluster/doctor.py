@@ -6,14 +6,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
 from actors.store.filesystem import NETWORK_TYPES, place_of
+from cluster import surroundings
 from cluster.environment import CHECKOUT
+from cluster.findings import Finding
+from cluster.findings import fine as _fine
+from cluster.findings import program as _perenne
 from cluster.ports import is_free
 from perenne.settings import Settings
 
@@ -24,25 +26,6 @@ DISK_ADVISED_BYTES = 6 << 30  # the default set of models and room for documents
 SHM_NEEDED_BYTES = 256 << 20
 NODE_NEEDED = (20, 19)  # what builds the page; as in .ci/node
 _NODE_WITHIN_S = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """`stops`: `perenne up` refuses; `warns`: it starts, but; `fine`: looked at and in order."""
-
-    about: str
-    level: Literal["fine", "warns", "stops"]
-    sentence: str
-    remedy: str = ""
-
-
-def _fine(about: str, sentence: str) -> Finding:
-    return Finding(about=about, level="fine", sentence=sentence)
-
-
-def _perenne() -> str:
-    """The command as it was typed: after `make run` it is not on the PATH."""
-    return sys.argv[0] if Path(sys.argv[0]).name == "perenne" else "perenne"
 
 
 def python(settings: Settings, running: bool) -> Iterator[Finding]:
@@ -241,13 +224,23 @@ def node_version() -> tuple[int, int] | None:
 
 
 def weights(settings: Settings, running: bool) -> Iterator[Finding]:
+    from actors.models.catalogue import catalogue
+    from actors.models.weights import Weights
+
     folder = Path(settings.models_dir)
-    held = {path.name.lower() for path in folder.rglob("*")} if folder.is_dir() else set[str]()
     for role, model in (("language", settings.language), ("embedding", settings.embedding)):
-        if model.engine == "openai" or Path(model.model).exists():
+        if model.engine == "openai" or Path(model.model).exists() or model.model not in catalogue():
             continue
-        if any(model.model.lower() in name for name in held):
+        held = Weights(catalogue()[model.model], folder)
+        if held.is_installed:
             yield _fine("weights", f"the {role} model {model.model} is in {folder}")
+        elif held.folder.exists() or held.partial.exists():
+            yield Finding(
+                about="weights",
+                level="warns",
+                sentence=f"The {role} model {model.model} is in {folder} in part, or not as it was verified.",
+                remedy=f"To have it whole: {_perenne()} models pull {model.model}",
+            )
         else:
             yield Finding(
                 about="weights",
@@ -269,6 +262,7 @@ LOOKS: tuple[Callable[[Settings, bool], Iterator[Finding]], ...] = (
     programs,
     page,
     weights,
+    *surroundings.LOOKS,
 )
 
 
