@@ -68,12 +68,27 @@ def default_address() -> str:
         address = given.rstrip("/")
     else:
         try:
-            return str(instance_of(home_of(os.environ))["http"])
+            known = instance_of(home_of(os.environ))
+            address = str(known["http"])
+            if _runs(known.get("root_pid")):
+                return address  # it may be about to answer again: the client waits for it
         except (Unavailable, KeyError):
             address = f"http://127.0.0.1:{os.environ.get('PERENNE_PORT') or '8000'}"
     if not _listens(address):
         raise Away(address, 1.0)
     return address
+
+
+def _runs(pid: Any) -> bool:
+    """Whether the root that wrote down its process id is there. After a stop it is 0, after a death that of nobody."""
+    try:
+        if pid:
+            os.kill(int(pid), 0)
+    except PermissionError:
+        return True  # another user's
+    except (OSError, TypeError, ValueError):
+        return False
+    return bool(pid)
 
 
 def _listens(address: str) -> bool:

@@ -164,6 +164,18 @@ def test_what_is_wrong_here_is_told(
     assert time.monotonic() - began < 25.0  # a client's own patience is 30 s
 
 
+@pytest.mark.parametrize("root_pid", [0, 2**22 - 1, None], ids=["stopped", "died", "unknown"])
+def test_an_instance_that_ended_is_not_waited_for(tmp_path: Path, root_pid: int | None) -> None:
+    # What it wrote down of itself outlives it: after `perenne down` a command waited half a minute for it to come back.
+    (tmp_path / "run").mkdir()
+    facts = {"http": "http://127.0.0.1:1", "root_pid": root_pid}
+    (tmp_path / "run" / "instance.json").write_text(json.dumps(facts))
+    began = time.monotonic()
+    done = perenne(tmp_path, "projects", "list", "--json")
+    assert told(done, as_json=True)["code"] == "not_running"
+    assert time.monotonic() - began < 25.0
+
+
 SAMPLES = [
     errors.Busy("the writer's queue", 2.0), errors.RateLimited("the server", 3.0), errors.Unavailable("RunHost", 1.0),
     errors.ModelNotReady("language", "loading"), errors.DeadlineExceeded("RunHost", 3.0), errors.LeaseLost("job_1"),
