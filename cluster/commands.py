@@ -114,13 +114,19 @@ def _detached(settings: Settings) -> int:
                 if line.startswith("address: "):
                     time.sleep(0.1)
                     for more in words.read_text().splitlines()[said:]:
-                        typer.echo(more)
+                        typer.echo(_with_key(more, settings))
                     return 0
         if child.poll() is not None:
             return child.returncode or EXIT_TROUBLE
         time.sleep(0.1)
     typer.echo(f"it has not come up within {_DETACH_TIMEOUT_S:g} s; its words are in {words}", err=True)
     return EXIT_TROUBLE
+
+
+def _with_key(line: str, settings: Settings) -> str:
+    """A detached root's word as its owner reads it: the log says only where the key is."""
+    path = key_path(settings)
+    return f"key: {path.read_text().strip()}" if line == f"key: in {path}" else line
 
 
 def down() -> None:

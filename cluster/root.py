@@ -219,8 +219,8 @@ class Root:
         self._announced = True
         self._say(f"address: {self._instance.http}")
         if secret:
-            # To a terminal only: elsewhere these words are kept, by a journal, a container's log or logs/up.log.
-            self._say(f"key: {secret if sys.stdout.isatty() else f'in {key_path(self._settings)}'}")
+            # Where the words of a detached root go, logs/up.log or a container's log, they are kept: the key is none of them.
+            self._say(f"key: {f'in {key_path(self._settings)}' if os.environ.get('PERENNE_DETACHED') else secret}")
 
     def _feel_pulse(self) -> None:
         try:
