@@ -62,11 +62,13 @@ lock: $(VENV)/.made
 		$(BIN)/python -m uv pip compile pyproject.toml build/setuptools.in $$@ $$again --universal --generate-hashes --quiet \
 			--no-emit-index-url --no-annotate --no-header --python-version 3.11 --output-file $$out || exit 1; \
 	done
+	@$(BIN)/python -m uv pip compile tests/contract/langchain_own/requirements.in --universal --generate-hashes --quiet \
+		--no-emit-index-url --no-annotate --no-header --python-version 3.11 --output-file tests/contract/langchain_own/requirements.lock
 
 # Set-up. A stamp is newer than what it was made from.
 
 server: $(VENV)/.server
-dev: $(VENV)/.dev build/node-client.stamp
+dev: $(VENV)/.dev build/node-client.stamp build/langchain.stamp
 web: build/web.stamp
 
 models: dev
@@ -107,6 +109,14 @@ build/npm.stamp: $(VENV)/.node web/package-lock.json
 build/node-client.stamp: $(VENV)/.node tests/contract/node/package-lock.json
 	@. .ci/node && cd tests/contract/node && npm ci --no-audit --no-fund --no-progress --loglevel=error >/dev/null || $(NOT_INSTALLED)
 	@mkdir -p build && touch $@
+
+# LangChain's tests, in an environment of their own: they hold back a package that is newer here.
+LANGCHAIN := tests/contract/langchain_own
+build/langchain.stamp: $(VENV)/.made $(LANGCHAIN)/requirements.lock
+	@$(BIN)/python -m venv build/langchain
+	@build/langchain/bin/python -m pip --disable-pip-version-check --no-input -q install --require-hashes --no-deps \
+		-r $(LANGCHAIN)/requirements.lock || $(NOT_INSTALLED)
+	@touch $@
 
 build/web.stamp: build/npm.stamp $(WEB_SOURCES)
 	@echo "building the page"
