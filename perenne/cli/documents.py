@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from perenne.cli.completing import project_names
 from perenne.cli.console import Json, connected, emit, run, say, terminal
 from perenne.cli.password import AskPassword, PasswordStdin, password_of
 from perenne.cli.reasons import reason_words
+from perenne.cli.troubles import trouble_of
 from perenne.errors import InvalidRequest, PerenneError
 from perenne.messages.records import Job, ReasonCode
 
@@ -100,7 +102,9 @@ class _Adder:
             if getattr(error, "code", "") in _NO_TROUBLE_OF_A_FILE:
                 raise
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            return Added(path=str(path), document_id=None, state="failed", reason=reason, chunks=0, words=reason)
+            told = trouble_of(error, sys.argv[1:])
+            words = f"{told.sentence}; type: {told.next}"
+            return Added(path=str(path), document_id=None, state="failed", reason=reason, chunks=0, words=words)
         finally:
             self._bars.remove_task(bar)
 

@@ -131,6 +131,15 @@ def test_a_key_that_is_refused_is_no_trouble_of_each_file(tmp_path: Path, other:
     assert done.returncode == Exit.KEY
 
 
+def test_a_file_that_is_not_there_fails_alone_with_what_to_type(tmp_path: Path, other: tuple[Other, str]) -> None:
+    says, address = other
+    says.status, says.body = 200, json.dumps({"id": "p", "user_id": "u", "name": "p", "created_at": 0.0})
+    done = perenne(tmp_path, "add", "none.txt", PERENNE_ADDRESS=address)
+    assert done.returncode == Exit.PARTLY
+    assert "none.txt" in done.stdout
+    assert done.stdout.rstrip().endswith("No such file or directory; type: ls -ld .)")
+
+
 HERE = [
     ("projects list", {}, Exit.AWAY, "not_running", " up"),
     ("ask Why?", {"PERENNE_ADDRESS": "http://127.0.0.1:1"}, Exit.AWAY, "not_running", "unset PERENNE_ADDRESS"),
