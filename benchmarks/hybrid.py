@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import faiss as real_faiss
 import numpy as np
-import pysqlite3
+import pysqlite3 as real_sqlite
 
 from actors.runs.search import POOL, Searcher
 from benchmarks.house import USER, House, Text
@@ -23,7 +23,7 @@ from perenne.messages.commands import IndexedDocument, NewChunk
 from perenne.messages.models import Embeddings, EmbedRequest
 from perenne.messages.search import SearchRequest
 
-faiss = cast("Any", real_faiss)
+faiss, sqlite = cast("Any", real_faiss), cast("Any", real_sqlite)
 WORDS = 20_000
 PASSAGE_WORDS = 70
 ASKED = 200
@@ -65,7 +65,8 @@ class DrawnHouse(House):
     """A house whose passages have drawn vectors. `title` of a text is the number of its first row."""
 
     def __init__(self, home: Path, vectors: Floats) -> None:
-        super().__init__(home, home / "models", embedder=DrawnVectors("use-multilingual-q8"))
+        self.drawn = DrawnVectors("use-multilingual-q8")
+        super().__init__(home, home / "models", embedder=self.drawn)
         self._vectors = vectors
 
     def indexed(self, texts: Sequence[Text]) -> tuple[IndexedDocument, ...]:
@@ -88,7 +89,7 @@ class Theirs:
     def __init__(self, folder: Path, vectors: Floats, passages: list[str]) -> None:
         self._flat = faiss.IndexFlatIP(DIMENSION)
         self._flat.add(vectors)
-        self._words = pysqlite3.connect(str(folder / "theirs.db"), check_same_thread=False)
+        self._words = sqlite.connect(str(folder / "theirs.db"), check_same_thread=False)
         self._words.execute("CREATE VIRTUAL TABLE passages USING fts5(body, tokenize='porter unicode61')")
         self._words.executemany("INSERT INTO passages (body) VALUES (?)", [(each,) for each in passages])
         self._words.commit()
@@ -132,7 +133,7 @@ async def measured(home: Path, rows: int, ingest_s: float, cpu: bool) -> list[Fi
         assert response.degraded is None
         assert len(response.hits) == 10
         began = now()
-        theirs.search(words, house.embedder.vectors[n])
+        theirs.search(words, house.drawn.vectors[n])
         its.append((now() - began) * 1000.0)
     figures = [
         stored,

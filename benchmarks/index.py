@@ -47,7 +47,11 @@ def asked(vector: Floats, project: str) -> ShardQuery:
 class Clock:
     """The wall's, or with `--cpu` the processor time of this thread, for a machine that others use."""
 
-    now = staticmethod(time.perf_counter)
+    cpu = False
+
+    @classmethod
+    def now(cls) -> float:
+        return time.thread_time() if cls.cpu else time.perf_counter()
 
 
 def timed(do: Callable[[], Any]) -> tuple[float, Any]:
@@ -130,7 +134,8 @@ class Theirs:
 def compared(kind: str, ours: Ours, theirs: Theirs, vectors: Floats, rows: int, truth: dict[str, Floats]) -> list[Figure]:
     """One kind beside FAISS, and at each share of rows that a filter lets through."""
     for vector in vectors[:20]:
-        ours.search(vector), theirs.search(vector)
+        ours.search(vector)
+        theirs.search(vector)
     mine, its = [], []
     for vector in vectors:
         its.append(theirs.search(vector))
@@ -252,7 +257,7 @@ def through_an_actor(kind: str, folder: Path, ours: Ours, vectors: Floats) -> li
         async def search(self, query: ShardQuery) -> Any:
             return await asyncio.to_thread(self._shard.search, query)
 
-    actor = ray.remote(num_cpus=0)(Held).remote()
+    actor: Any = cast("Any", ray.remote(num_cpus=0)(Held)).remote()
     ray.get(actor.search.remote(query=asked(vectors[0], "all")))
     took: list[float] = []
     for vector in vectors:
@@ -311,8 +316,7 @@ def main() -> int:
         "--cpu", action="store_true", help="count this thread's processor time where it can stand for the wall's"
     )
     given = parser.parse_args()
-    if given.cpu:
-        Clock.now = time.thread_time
+    Clock.cpu = given.cpu
     folder = Path(tempfile.mkdtemp(prefix="perenne-index-"))
     figures: list[Figure] = []
     theirs: Theirs | None = None

@@ -38,7 +38,10 @@ def test_every_error_survives_a_pickle_with_its_words_and_fields(error: errors.P
 
 def test_every_error_of_the_tree_has_a_sample_above() -> None:
     tree = {cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, errors.PerenneError)}
-    assert tree - {errors.PerenneError} == {type(error) for error in SAMPLES} - {http_errors.ServerError, http_errors.NotPerenne}
+    assert tree - {errors.PerenneError} == {type(error) for error in SAMPLES} - {
+        http_errors.ServerError,
+        http_errors.NotPerenne,
+    }
 
 
 def test_codes_are_stable_and_distinct() -> None:
