@@ -190,7 +190,7 @@ class FakeLanguage:
                 yield GenerateChunk(tool_calls=(call,))
                 yield GenerateChunk(finish_reason="tool_calls", usage=Usage(prompt_tokens=prompt, completion_tokens=1))
                 return
-            text, stopped = cut_at_stop(self._text(request).removeprefix(request.prefix), request.stop)
+            text, _ = cut_at_stop(self._text(request).removeprefix(request.prefix), request.stop)
             said = tokens_of(text)
             limit = len(said) if request.max_tokens is None else min(len(said), request.max_tokens)
             for token in said[:limit]:
@@ -198,7 +198,7 @@ class FakeLanguage:
                     await asyncio.sleep(self.token_s)
                 self.steps += 1
                 yield GenerateChunk(text=token)
-            reason = "stop" if stopped or limit == len(said) else "length"
+            reason = "stop" if limit == len(said) else "length"  # a stop that lies beyond the limit is not reached
             finished = True
             yield GenerateChunk(
                 finish_reason=reason,
