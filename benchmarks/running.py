@@ -6,6 +6,7 @@ Starts an instance of its own with `perenne up` in a scratch home, so that nothi
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -207,6 +208,7 @@ def main() -> int:
             share, pss, rows = idle(home)
             weights = weights_bytes(home)
         left = len(processes(home))
+        shutil.rmtree(load_settings({**os.environ, "PERENNE_HOME": str(home)}).ray_dir, ignore_errors=True)
     show(rows)
     figures = [
         Figure("first start to ready", first_s, unit="s"),
