@@ -1,6 +1,5 @@
 """Files and vector stores, with the stock `openai` package: they are documents and projects, on disk before the answer."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,11 @@ import pytest
 
 from perenne.ids import new_id
 from perenne.messages.commands import FinishJob, IndexedDocument, LeaseJobs, NewChunk, StoreDocuments
-from tests.contract.edge_house import HIT, House, house_in, secret
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with house_in(tmp_path) as house:
-        yield house
+from tests.contract.edge_house import HIT, House, secret
 
 
 def client_of(house: House, key: str = "owner") -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=f"{house.address}/v1", api_key=secret(key), max_retries=0)
-
-
-@pytest.fixture
-async def client(house: House) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with client_of(house) as client:
-        yield client
 
 
 async def send(client: openai.AsyncOpenAI, text: str) -> str:

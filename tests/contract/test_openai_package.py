@@ -3,29 +3,15 @@
 import asyncio
 import base64
 from array import array
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 from perenne.testing import eventually
-from tests.contract.edge_house import House, house_in, secret
+from tests.contract.edge_house import House, secret
 
 ASKED: list[Any] = [{"role": "user", "content": "one two three four"}]
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with house_in(tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-async def client(house: House) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{house.address}/v1", api_key=secret("owner"), max_retries=0) as client:
-        yield client
 
 
 async def test_models_are_listed_by_the_names_that_chats_use(client: openai.AsyncOpenAI) -> None:

@@ -1,7 +1,5 @@
 """Responses, with the stock `openai` package: the bare model's are not kept, those from documents are runs in conversations."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -10,7 +8,7 @@ from pydantic import BaseModel
 
 from perenne.messages.models import GenerateChunk
 from perenne.testing import eventually
-from tests.contract.edge_house import House, house_in, secret
+from tests.contract.edge_house import House
 from tests.contract.test_openai_tools import Speaking
 
 TOOLS: list[Any] = [{"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": False}]
@@ -25,18 +23,6 @@ MESSAGE_EVENTS = [
     "response.output_item.done",
     "response.completed",
 ]
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with house_in(tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-async def client(house: House) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{house.address}/v1", api_key=secret("owner"), max_retries=0) as client:
-        yield client
 
 
 async def conversations(house: House) -> list[dict[str, Any]]:

@@ -1,8 +1,7 @@
 """Tools, JSON formats, figures of tokens and the older completions, with the stock `openai` package against the edge."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import openai
@@ -10,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from perenne.messages.models import GenerateChunk, GenerateRequest
-from tests.contract.edge_house import House, house_in, secret
+from tests.contract.edge_house import House
 
 TOOLS: list[Any] = [
     {
@@ -35,18 +34,6 @@ class Speaking:
         self.requests.append(request)
         for chunk in self.chunks:
             yield chunk
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with house_in(tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-async def client(house: House) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{house.address}/v1", api_key=secret("owner"), max_retries=0) as client:
-        yield client
 
 
 async def test_a_tool_is_called_whole_and_its_answer_goes_back(house: House, client: openai.AsyncOpenAI) -> None:
