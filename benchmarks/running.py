@@ -31,6 +31,7 @@ from perenne.settings import load_settings
 IDLE_S = 60.0  # over how long idle processor time is measured
 SETTLE_S = 20.0  # rest before it
 SAMPLE_S = 0.3  # between two looks at memory while it works
+LOOKS = 5  # at the same processes, before new ones are looked for
 WORK_DOCUMENTS, WORK_PARAGRAPHS = 4, 400  # taken in while answers are written: 4 files of 50,000 characters
 WORK_QUESTIONS = 4  # answered one after another by each of two who ask
 _START_S = 600.0  # a first start may fetch weights
@@ -79,8 +80,11 @@ def sampled(home: Path) -> Iterator[list[float]]:
     over = threading.Event()
 
     def look() -> None:
+        held = processes(home)  # to look for them takes longer than to measure them
         while not over.wait(SAMPLE_S):
-            sizes.append(float(sum(pss_bytes(process) for process in processes(home))))
+            sizes.append(float(sum(pss_bytes(process) for process in held)))
+            if len(sizes) % LOOKS == 0:
+                held = processes(home)
 
     looking = threading.Thread(target=look, name="memory")
     looking.start()
