@@ -21,10 +21,10 @@ from cluster.environment import CHECKOUT, igniter_environment
 from cluster.first_boot import key_path
 from cluster.head import Head, last_words
 from cluster.instance import HomeLock, Instance, prepare, save
-from cluster.processes import end, of_instance, proc
+from cluster.processes import end, of_instance
 from cluster.restarts import Intensity, decide
 from cluster.version import version
-from perenne.errors import Conflict, PerenneError, Unavailable
+from perenne.errors import Conflict, DeadlineExceeded, PerenneError, Unavailable
 from perenne.messages.health import TreeStatus
 from perenne.settings import Settings
 
@@ -33,9 +33,10 @@ log = logging.getLogger(__name__)
 WATCH_S = 0.5
 PULSE_S = 1.0  # between questions at the Supervisor's door
 PULSE_TIMEOUT_S = 2.0
-HUNG_AFTER = 6  # unanswered questions in a row from a Supervisor that has answered before
+HUNG_AFTER = 6  # unanswered questions in a row from a Supervisor that has answered before, or whose door is open
 TICK_AGE_MAX_S = 45.0  # a Supervisor whose loop answers but whose ticks stand still
 BIRTH_S = 60.0  # a Supervisor that never came is put there anew after this
+_SUPERVISOR_TITLE = "ray::Supervisor"  # Ray's name for its process, also for one that hangs while it is made
 STOP_TREE_S = 25.0
 HEAD_STARTS_MAX = 5  # whole heads in a row that did not live for HEAD_SETTLED_S
 HEAD_SETTLED_S = 120.0
@@ -237,19 +238,28 @@ class Root:
             self._tell_progress()
 
     def _on_silence(self, error: PerenneError) -> None:
-        if self._supervisor_pid and self._silent >= HUNG_AFTER:
+        now = time.monotonic()
+        if self._supervisor_pid and not self._is_ours(self._supervisor_pid):  # Ray is starting the next one
+            self._supervisor_pid = self._silent = 0
+            self._ignited_at = now
+        # An open door that nobody answers at is a hung one's, also of one that hung before it was ever heard.
+        elif self._silent >= HUNG_AFTER and (self._supervisor_pid or isinstance(error, DeadlineExceeded)):
             log.error("the Supervisor does not answer (%s): it is replaced", error)
             self._kill_supervisor()
-        elif not self._supervisor_pid and time.monotonic() - self._ignited_at > BIRTH_S:
+        elif not self._supervisor_pid and now - self._ignited_at > BIRTH_S:
             log.error("the Supervisor did not come: it is put there anew")
+            self._kill_supervisor()
             self._end_igniter()
             self._ignite()
 
+    def _is_ours(self, pid: int) -> bool:
+        return pid in of_instance(self._instance.ray_dir)
+
     def _kill_supervisor(self) -> None:
         """Ray starts another in its place; should Ray not, the igniter does after a while."""
-        held = proc(self._supervisor_pid)
-        if held is not None and self._supervisor_pid in of_instance(self._instance.ray_dir):
-            held.send(signal.SIGKILL)
+        for held in of_instance(self._instance.ray_dir).values():
+            if any(word.startswith(_SUPERVISOR_TITLE) for word in held.command()[:1]):
+                held.send(signal.SIGKILL)
         self._supervisor_pid = self._silent = 0
         self._ignited_at = time.monotonic()
 

@@ -57,6 +57,17 @@ def test_a_stopped_supervisor_is_replaced_by_the_root(instance: RunningInstance)
     instance.await_ready()
 
 
+def test_a_supervisor_stopped_before_the_root_heard_of_it_is_replaced(instance: RunningInstance):
+    (first,) = instance.pids_of("ray::Supervisor")
+    os.kill(first, signal.SIGKILL)
+    assert instance.until(lambda: instance.pids_of("ray::Supervisor") not in ([], [first]), 60)
+    (second,) = instance.pids_of("ray::Supervisor")
+    assert instance.until(lambda: instance.status() is not None, 60)
+    os.kill(second, signal.SIGSTOP)
+    assert instance.until(lambda: instance.pids_of("ray::Supervisor") not in ([], [second]), 90)
+    instance.await_ready()
+
+
 def test_a_second_up_on_a_running_home_says_so(instance: RunningInstance):
     second = instance.command("up")
     assert second.returncode == 1
