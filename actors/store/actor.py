@@ -14,6 +14,7 @@ from perenne.lifecycle import Lifecycle
 from perenne.messages.commands import Command, Outcome, StoreDocuments
 from perenne.messages.health import Health
 from perenne.messages.records import (
+    Changes,
     Conversation,
     Document,
     DocumentText,
@@ -139,11 +140,11 @@ class StoreReader:
     CONCURRENCY = {"health": 2, "read": 64}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
-        from actors.store import feed, fulltext, reading, talks, watches
+        from actors.store import changed, feed, fulltext, reading, talks, watches
         from actors.store.reader import ReaderCore
 
         self._feed, self._fulltext, self._reading, self._talks = feed, fulltext, reading, talks
-        self._watches = watches
+        self._watches, self._changed = watches, changed
         self._name = name
         self._core = ReaderCore(settings.database_url, longest_s=ASK_S)
         self._open = 0
@@ -338,6 +339,11 @@ class StoreReader:
         return await self._ask(self._fulltext.vector_head, user_id=user_id, project_id=project_id)
 
     # The house
+
+    @method(concurrency_group="read")
+    async def changes(self, *, user_id: str, after: int | None = None, limit: int = 500) -> Changes:
+        """Of this user's things, in order; none and the head when `after` is left out."""
+        return await self._ask(self._changed.list_changes, user_id=user_id, after=after, limit=limit)
 
     @method(concurrency_group="read")
     async def counts(self) -> dict[str, int]:

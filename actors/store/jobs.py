@@ -151,6 +151,7 @@ def set_document(work: Work, document_id: str | None, state: str, why: dict[str,
 def held(work: Work, command: Command, job_id: str, lease_token: str) -> Any:
     """The job's row if this lease still holds it. Past its time it does, as long as nobody else took the job."""
     row = owned(job_row(work.conn, job_id), command, "job", job_id)
+    work.owner = row.user_id
     if row.state != "running" or row.lease_token != lease_token:
         raise LeaseLost(job_id)
     return row
@@ -174,6 +175,7 @@ def lease_jobs(work: Work, command: LeaseJobs) -> tuple[Job, ...]:
     for row in work.conn.execute(wanted, bound).all():
         token = {"id_": row.id, "worker_": command.worker, "token_": work.new_token(), "until_": until, "now_": work.now}
         work.conn.execute(_LEASE, token)
+        work.owner = row.user_id
         work.change("job", row.id, "update")
         leased.append(job_of(job_row(work.conn, row.id), for_holder=True))
     return tuple(leased)
@@ -233,6 +235,7 @@ def cancel_job(work: Work, command: CancelJob) -> Job:
     """What it stored of its document is taken out of search; tried again, it begins that one anew. A job that ended stays as it
     ended."""
     row = owned(job_row(work.conn, command.job_id), command, "job", command.job_id)
+    work.owner = row.user_id
     if row.state in ("queued", "running"):
         end: dict[str, Any] = {"id_": row.id, "state_": "cancelled", "result_": row.result, "now_": work.now}
         work.conn.execute(_FINISH, end | _CANCELLED)
@@ -247,6 +250,7 @@ def cancel_job(work: Work, command: CancelJob) -> Job:
 
 def retry_job(work: Work, command: RetryJob) -> Job:
     row = owned(job_row(work.conn, command.job_id), command, "job", command.job_id)
+    work.owner = row.user_id
     if row.state not in _ENDED:
         raise Conflict(f"the job is {row.state}; only a failed, refused or cancelled one is tried again")
     if row.document_id is not None:

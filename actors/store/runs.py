@@ -57,6 +57,7 @@ def run_row(conn: Connection, run_id: str) -> Any:
 
 def start_attempt(work: Work, command: StartAttempt) -> Run:
     row = owned(run_row(work.conn, command.run_id), command, "run", command.run_id)
+    work.owner = row.user_id
     if row.state in CLOSED:
         raise Conflict(f"the run is {row.state}")
     attempt = row.attempt + (row.state == "running")
@@ -68,6 +69,7 @@ def start_attempt(work: Work, command: StartAttempt) -> Run:
 
 def append_run_events(work: Work, command: AppendRunEvents) -> Run:
     row = owned(run_row(work.conn, command.run_id), command, "run", command.run_id)
+    work.owner = row.user_id
     if row.state in CLOSED:
         raise Conflict(f"the run is {row.state}")
     if row.state != "running" or row.host != command.host:
@@ -113,6 +115,7 @@ def _close(work: Work, row: Any, close: CloseRun) -> None:
 def stop_run(work: Work, command: StopRun) -> Run:
     """Stopping a run that is closed changes nothing."""
     row = owned(run_row(work.conn, command.run_id), command, "run", command.run_id)
+    work.owner = row.user_id
     request_stop(work, row)
     return run_of(run_row(work.conn, command.run_id))
 

@@ -287,6 +287,7 @@ changes = Table(
     Column("entity", String, nullable=False),
     Column("id", String, nullable=False),
     Column("op", String, nullable=False),
+    Column("user_id", String),  # whose thing it is that changed, where that is told to clients
     UniqueConstraint("origin", "origin_seq"),
     Index(None, "entity", "seq"),
 )

@@ -10,7 +10,9 @@ from actors.store.tables import changes, chunks, meta, projects
 from perenne.errors import InvalidRequest, NotFound
 from perenne.messages.commands import SYSTEM_USER, Command
 
-_INSERT_CHANGE = Prepared(insert(changes), "seq", "origin", "origin_seq", "hlc", "entity", "id", "op")
+TOLD = ("project", "document", "job", "conversation", "message", "run")  # entities whose changes their owner may follow
+
+_INSERT_CHANGE = Prepared(insert(changes), "seq", "origin", "origin_seq", "hlc", "entity", "id", "op", "user_id")
 _SAVE = Prepared(text("SAVEPOINT one"))
 _RELEASE = Prepared(text("RELEASE SAVEPOINT one"))
 _BACK = Prepared(text("ROLLBACK TO SAVEPOINT one"))
@@ -59,7 +61,8 @@ class Counters:
 class Work:
     """The open transaction, its time, and the feed rows that will go into it with the rows that they tell of.
 
-    `prepared` is what was made of a command before the transaction was opened."""
+    `prepared` is what was made of a command before the transaction was opened; `owner` whose things the command in hand changes:
+    the user who sent it, and of the system's commands whoever the handler says."""
 
     def __init__(self, conn: Connection, counters: Counters, now: float, new_token: Callable[[], str]) -> None:
         self.conn, self.now, self.new_token = conn, now, new_token
@@ -67,6 +70,7 @@ class Work:
         self._changes: list[tuple[Any, ...]] = []
         self._saved = (counters.state(), 0)
         self.prepared: Any = None
+        self.owner: str | None = None
 
     def change(self, entity: str, id: str, op: str) -> int:
         """Announce a change of a row; its place in the feed."""
@@ -74,7 +78,8 @@ class Work:
         counters.seq += 1
         counters.origin_seq += 1
         counters.hlc = max(counters.hlc + 1, int(self.now * 1000) << 16)  # a hybrid clock: milliseconds, then a count
-        self._changes.append((counters.seq, counters.origin, counters.origin_seq, counters.hlc, entity, id, op))
+        owner = self.owner if entity in TOLD else None
+        self._changes.append((counters.seq, counters.origin, counters.origin_seq, counters.hlc, entity, id, op, owner))
         return counters.seq
 
     def searched(self, project_ids: tuple[str, ...], seq: int) -> None:

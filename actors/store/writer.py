@@ -38,7 +38,7 @@ from perenne.errors import (
     TooLarge,
     Unavailable,
 )
-from perenne.messages.commands import Command, Outcome
+from perenne.messages.commands import SYSTEM_USER, Command, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -404,6 +404,7 @@ class WriterCore:
         """One command, alone in its savepoint: its value or its error. Raises what took the whole transaction."""
         work.save()
         work.prepared = item.prepared
+        work.owner = None if item.command.user_id == SYSTEM_USER else item.command.user_id
         try:
             value = HANDLERS[type(item.command)](work, item.command)
         except Exception as error:

@@ -290,6 +290,33 @@ class RunOptions:
     history: tuple[tuple[Role, str], ...] | None = None
 
 
+Entity = Literal["project", "document", "job", "conversation", "message", "run", "feed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One of the user's things was made, changed or deleted (op `insert`, `update`, `delete`); what it is now has to be asked for.
+    `seq` is its place in the feed, with gaps where others' changes are; `conversation_id` that of a message or a run which is
+    still there. The entity `feed` has op `start`: what is asked for from here on, later changes follow; or `reset`: what was
+    before is not known, as after a restore, and everything has to be asked for anew."""
+
+    seq: int
+    entity: Entity
+    id: str
+    op: str
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Changes after a sequence; all up to `upto` were looked at, below `head` there is more. `origin` names whose sequence it is."""
+
+    items: tuple[Change, ...]
+    upto: int
+    head: int
+    origin: str
+
+
 EventKind = Literal["status", "step", "sources", "delta", "restarted", "citations", "done", "error", "heartbeat"]
 
 
