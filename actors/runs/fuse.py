@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import cast
@@ -25,22 +25,19 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """What one search answered: scores by chunk id. None where the search itself is missing."""
+    """What one search answered: scores by chunk id. None where the search itself is missing. `floor`: at most this is what the
+    search would have given to a passage that it did not return."""
 
     scores: Mapping[int, float]
+    top: float = field(init=False)
+    second: float = field(init=False)
+    floor: float = field(init=False)
 
-    @property
-    def top(self) -> float:
-        return max(self.scores.values(), default=0.0)
-
-    @property
-    def second(self) -> float:
-        return sorted(self.scores.values(), reverse=True)[1] if len(self.scores) > 1 else 0.0
-
-    @property
-    def floor(self) -> float:
-        """At most this is what the search would have given to a passage that it did not return."""
-        return min(self.scores.values(), default=0.0)
+    def __post_init__(self) -> None:
+        ranked = sorted(self.scores.values(), reverse=True) or [0.0]
+        object.__setattr__(self, "top", ranked[0])
+        object.__setattr__(self, "second", ranked[1] if len(ranked) > 1 else 0.0)
+        object.__setattr__(self, "floor", ranked[-1])
 
 
 def pair_of(question: Question, language: str | None) -> str:

@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 
 from actors.runs.fuse import Half, Question, fuse
+from actors.runs.rerank import reranked
 from actors.runs.tongue import language_of
-from actors.runs.words import stems
+from actors.runs.words import stems, stems_in
 from perenne import names
 from perenne.directory import Directory
 from perenne.errors import InvalidRequest, PerenneError
@@ -27,7 +28,8 @@ GAP_S = 0.3  # a shard may take this long to see what was just written
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What the fusion chooses from. `passages`: each chunk's stems; a half is None where its search is away."""
+    """What the fusion chooses from. `passages`: which of the question's stems each chunk has; a half is None where its search is
+    away."""
 
     question: Question
     lexical: Half | None
@@ -68,15 +70,21 @@ class Searcher:
         self._directory, self._store, self._settings = directory, store, settings
 
     async def search(self, request: SearchRequest) -> SearchResponse:
-        """Passages, best first, at most `k`. Raises NotFound for a project that is not the user's, InvalidRequest, and
-        Unavailable only when both halves are away."""
+        """Passages, best first, at most `k`; in the reranker's order where one is configured and answers in time. Raises NotFound for
+        a project that is not the user's, InvalidRequest, and Unavailable only when both halves are away."""
         began = time.monotonic()
         found = await self.candidates(request)
         fused = fuse(found.question, found.chunks, found.passages, found.lexical, found.dense)
+        parts = [name for name, half in (("lexical", found.lexical), ("dense", found.dense)) if half is not None]
+        missing = [found.degraded]
+        if self._settings.reranking is not None and len(fused) > 1:
+            fused, without = await reranked(self._directory, request.query, fused)
+            missing.append(without)
+            parts += ["reranking"] if without is None else []
         return SearchResponse(
             hits=tuple(hit_of(chunk, score) for chunk, score in fused[: request.k]),
-            parts=tuple(name for name, half in (("lexical", found.lexical), ("dense", found.dense)) if half is not None),
-            degraded=found.degraded,
+            parts=tuple(parts),
+            degraded="; ".join(filter(None, missing)) or None,
             took_ms=(time.monotonic() - began) * 1000.0,
         )
 
@@ -106,7 +114,7 @@ class Searcher:
         question = Question(language_of(request.query), frozenset(stems(request.query)))
         chunks = await self._chunks(request, words, meaning)
         passages = {
-            chunk.id: frozenset(stems(f"{chunk.title} {' '.join(chunk.heading_path)} {chunk.text}")) for chunk in chunks
+            chunk.id: stems_in(f"{chunk.title} {' '.join(chunk.heading_path)} {chunk.text}", question.stems) for chunk in chunks
         }
         return Candidates(question, words, meaning, chunks, passages, degraded)
 

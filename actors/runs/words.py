@@ -24,6 +24,7 @@ _STOP_WORDS = """
     todos tras tu tus u un una unas uno unos usted ustedes y ya yo dime di dice favor
     """
 _STOP = frozenset(_STOP_WORDS.split())
+_STOP_STEMS = frozenset(word[:STEM_CHARS] for word in _STOP if len(word) >= STEM_CHARS)
 
 
 @lru_cache(maxsize=65_536)
@@ -40,6 +41,50 @@ def words(text: str) -> list[str]:
 def stems(text: str) -> list[str]:
     """The words that carry something, cut to their stem, in order."""
     return [word[:STEM_CHARS] for word in words(text) if word not in _STOP and (len(word) > 1 or word.isdigit())]
+
+
+class _Folding(dict[int, str]):
+    """For `str.translate`: each sign that is part of a word folded, every other one the end of a line."""
+
+    def __missing__(self, code: int) -> str:
+        sign = chr(code)
+        self[code] = made = fold(sign) if _WORD.match(sign) else "\n"
+        return made
+
+
+_FOLDING = _Folding()  # at most one entry for each sign of Unicode that was ever seen
+_PLAIN = str.maketrans({chr(code): _FOLDING[code] for code in range(128)})
+_OTHER = re.compile(r"[^\x00-\x7f]")
+
+
+def _plain(match: re.Match[str]) -> str:
+    folded = _FOLDING[ord(match.group())]
+    return folded if folded == "\n" or (folded.isascii() and folded.isalnum()) else match.group()
+
+
+def _lines_of(text: str) -> str:
+    """The words of a text, folded, one a line, with a line's end before and after each. Folding goes sign by sign: a sequence of
+    signs folds to the sequence of what each folds to."""
+    if not text.isascii():
+        plain = _OTHER.sub(_plain, text)
+        if not plain.isascii():
+            return f"\n{text.translate(_FOLDING)}\n"
+        text = plain
+    return f"\n{text.translate(_PLAIN)}\n"
+
+
+def stems_in(text: str, wanted: frozenset[str]) -> frozenset[str]:
+    """Those of the `wanted` stems that `stems` of the text holds, ten times as quick as making all of them."""
+    lines = _lines_of(text)
+    return frozenset(stem for stem in wanted if _stands(stem, lines))
+
+
+def _stands(stem: str, lines: str) -> bool:
+    if len(stem) < STEM_CHARS:
+        return f"\n{stem}\n" in lines  # the whole word: it carries something, or it would be nobody's stem
+    if stem not in _STOP_STEMS:
+        return f"\n{stem}" in lines
+    return any(line.startswith(stem) and line not in _STOP for line in lines.split("\n"))
 
 
 def numbers(text: str) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, tuple_, union
+from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select, tuple_, union
 
 from actors.store.pages import bounded, cursor, place
 from actors.store.rows import chunk_of, document_of, job_of, key_of, project_of, user_of
@@ -60,8 +60,14 @@ _PAGE_AT = (
 _JOB = select(jobs).where(jobs.c.id == bindparam("id_"), jobs.c.user_id == bindparam("user_"))
 _OPEN_JOBS = select(jobs).where(jobs.c.state.in_(OPEN)).order_by(jobs.c.created_at, jobs.c.id).limit(1_000)
 _PASSAGE = select(chunks, documents.c.title, documents.c.external_id).join(documents, documents.c.id == chunks.c.document_id)
-_CHUNKS = _PASSAGE.where(chunks.c.id.in_(bindparam("ids_", expanding=True)), documents.c.user_id == bindparam("user_"))
-_MEMBERS = select(document_projects.c.document_id).where(document_projects.c.project_id == bindparam("project_"))
+# COALESCE keeps SQLite from walking through all of the user's documents for a few passages (5.7 ms of 4,000 documents, not 0.3).
+_CHUNKS = _PASSAGE.where(
+    chunks.c.id.in_(bindparam("ids_", expanding=True)), func.coalesce(documents.c.user_id, "") == bindparam("user_")
+)
+# Not `id IN (all of the project's)`, which SQLite would gather for each question.
+_MEMBERS = exists().where(
+    document_projects.c.project_id == bindparam("project_"), document_projects.c.document_id == documents.c.id
+)
 _IDS_BY_EXTERNAL = select(documents.c.id).where(
     documents.c.user_id == bindparam("user_"), documents.c.external_id.in_(bindparam("ids_", expanding=True))
 )
@@ -215,7 +221,7 @@ def documents_named(conn: Connection, user_id: str, project_id: str | None, exte
     query = _IDS_BY_EXTERNAL
     bound: dict[str, Any] = {"user_": user_id}
     if project_id is not None:
-        query, bound = query.where(documents.c.id.in_(_MEMBERS)), bound | {"project_": project_id}
+        query, bound = query.where(_MEMBERS), bound | {"project_": project_id}
     wanted = list(dict.fromkeys(external_ids))
     found: list[str] = []
     for i in range(0, len(wanted), IDS_AT_ONCE):
@@ -228,7 +234,7 @@ def find_chunks(conn: Connection, user_id: str, chunk_ids: tuple[int, ...], proj
     query = _CHUNKS
     bound: dict[str, Any] = {"user_": user_id}
     if project_id is not None:
-        query, bound = query.where(chunks.c.document_id.in_(_MEMBERS)), bound | {"project_": project_id}
+        query, bound = query.where(_MEMBERS), bound | {"project_": project_id}
     found: dict[int, Chunk] = {}
     for i in range(0, len(chunk_ids), IDS_AT_ONCE):
         for row in conn.execute(query, bound | {"ids_": chunk_ids[i : i + IDS_AT_ONCE]}):

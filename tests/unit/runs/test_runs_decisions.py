@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.runs import budget, judge, plan
@@ -15,7 +15,7 @@ from actors.runs.past import past_of
 from actors.runs.route import route_of
 from actors.runs.sentences import sentences
 from actors.runs.tongue import language_of
-from actors.runs.words import numbers, stems
+from actors.runs.words import numbers, stems, stems_in
 from perenne.messages.models import ModelState
 from perenne.messages.records import Chunk, RunEvent
 from perenne.messages.search import Hit
@@ -299,3 +299,25 @@ def test_what_a_dead_host_left_is_folded_in_order():
     assert past.text == "new text"
     assert past.sources
     assert past.steps["plan"]["query"] == "a"
+
+
+_WORDS = st.sampled_from(
+    ["porque", "porquería", "Porqué", "durante", "tell", "the", "a", "7", "½", "⑴x", "ﷺ", "ﬁeld", "Straße", "cafe\u0301s", "İzmir",
+     "engine's", "steam-engine", "_x", "ENGINES", "engineer", "ΣΊΣΥΦΟΣ", "한국어", "東京都", "x\ny", "naïveté", "1990", "Ａ１"]
+)  # fmt: skip
+
+
+@given(
+    words=st.lists(_WORDS | st.text(max_size=8), max_size=12),
+    asked=st.lists(_WORDS | st.text(max_size=8), max_size=6),
+    parted=st.sampled_from([" ", ", ", ""]),
+)
+@example(["porque"], ["porquería"], " ")  # a stop word that is another word's stem
+@example(["porque", "Porquería"], ["porquería"], " ")
+@example(["the", "thematic"], ["theme"], " ")
+@example(["ﷺ"], ["ﷺ"], " ")  # folds to four words, and stays one
+@example(["⑴x", "½"], ["1", "⑴x", "½"], " ")
+@example(["cafe\u0301s"], ["cafes"], " ")
+def test_the_stems_of_a_question_are_found_in_a_passage_as_if_all_of_its_own_were_made(words, asked, parted):
+    passage, wanted = parted.join(words), frozenset(stems(" ".join(asked)))
+    assert stems_in(passage, wanted) == wanted & frozenset(stems(passage))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from actors.store import reading, talks
 from actors.store.reader import ReaderCore
@@ -81,3 +81,25 @@ def test_what_no_database_can_be_asked_for_is_the_callers_fault(house: StoreHous
         house.ask(lambda conn: conn.execute(talks._EVENTS, {"id_": "run", "after_": after, "limit_": 1}).all())
     with pytest.raises(InvalidRequest, match="cannot be asked"):
         house.ask(reading.find_project, "ana", "half a sign \ud83d")
+
+
+def test_passages_are_looked_up_by_their_ids_however_many_documents_their_user_has(house: StoreHouse) -> None:
+    # A search over 4,000 documents spent 5.7 of its 23 ms walking through all of them for the 120 passages that it wanted.
+    if not house.path.exists():
+        pytest.skip("the plans of PostgreSQL follow its statistics")
+
+    def plan(conn: Connection) -> str:
+        asked: list[tuple[str, Any]] = []
+
+        @event.listens_for(conn, "before_cursor_execute")
+        def keep(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            asked.append((statement, parameters))
+
+        reading.find_chunks(conn, "ana", (1, 2, 3), "prj_1")
+        (statement, parameters), *_ = asked
+        return " ".join(row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    told = house.ask(plan)
+    assert "INTEGER PRIMARY KEY (rowid=?)" in told
+    assert "user_id" not in told, told
+    assert "LIST SUBQUERY" not in told, told
