@@ -14,7 +14,7 @@ NOT_INSTALLED = { echo "the packages could not be installed: is the registry rea
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/vite.config.ts web/tsconfig.json -type f 2>/dev/null)
 CODE := perenne actors cluster serve tests benchmarks
 
-.PHONY: run stop test check bench chaos fuzz lock web models server dev clean
+.PHONY: run stop test check bench chaos fuzz lock web models server dev transformers extras clean
 
 # Start Perenne and keep it running until Ctrl-C.
 run: server web
@@ -62,8 +62,18 @@ lock: $(VENV)/.made
 		$(BIN)/python -m uv pip compile pyproject.toml build/setuptools.in $$@ $$again --universal --generate-hashes --quiet \
 			--no-emit-index-url --no-annotate --no-header --python-version 3.11 --output-file $$out || exit 1; \
 	done
+	@$(BIN)/python -m uv pip compile pyproject.toml --extra transformers --constraint requirements-dev.lock $(NOT_TORCH) --universal \
+		--generate-hashes --quiet --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
+		--output-file requirements-transformers.lock
 	@$(BIN)/python -m uv pip compile tests/contract/langchain_own/requirements.in --universal --generate-hashes --quiet \
 		--no-emit-index-url --no-annotate --no-header --python-version 3.11 --output-file tests/contract/langchain_own/requirements.lock
+
+# torch comes by pip alone, without a hash: which build of the one version it is (for CPUs, for CUDA) is the machine's matter. The
+# version that the registries carry brings packages of CUDA along, which are none of the lock's.
+TORCH = $(shell sed -n 's/^transformers = \["\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
+NOT_TORCH := $(foreach package,torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix nvidia-,cublas cuda-cupti \
+	cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx), \
+	--no-emit-package $(package))
 
 # Set-up. A stamp is newer than what it was made from.
 
@@ -73,6 +83,13 @@ web: build/web.stamp
 
 models: dev
 	@PERENNE_PROFILE=tiny PERENNE_MODELS=$(PERENNE_MODELS_FOR_TESTS) $(BIN)/perenne models pull
+
+# The engines over transformers (docs/models.md), beside all else.
+transformers: $(VENV)/.transformers
+
+# What the part `extras` of the tests needs.
+extras: build/transformers.stamp
+	@PERENNE_PROFILE=tiny PERENNE_MODELS=$(PERENNE_MODELS_FOR_TESTS) $(BIN)/perenne models pull all-minilm-l6-v2
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
@@ -116,6 +133,23 @@ build/langchain.stamp: $(VENV)/.made $(LANGCHAIN)/requirements.lock
 	@$(BIN)/python -m venv build/langchain
 	@build/langchain/bin/python -m pip --disable-pip-version-check --no-input -q install --require-hashes --no-deps \
 		-r $(LANGCHAIN)/requirements.lock || $(NOT_INSTALLED)
+	@touch $@
+
+# The extra `transformers`: for an instance, in its environment; for the tests, in one of their own that sees the first one's
+# packages, so that everything else is tested without torch.
+EXTRA = install --require-hashes --no-deps -r requirements-transformers.lock
+$(VENV)/.transformers: $(VENV)/.server requirements-transformers.lock
+	@echo "installing torch and transformers"
+	@$(PIP) $(EXTRA) && $(PIP) install $(TORCH) || $(NOT_INSTALLED)
+	@touch $@
+
+SEES := import sysconfig; print(sysconfig.get_path("purelib"))
+build/transformers.stamp: $(VENV)/.dev requirements-transformers.lock
+	@echo "installing torch and transformers for the tests"
+	@$(BIN)/python -m venv build/transformers
+	@echo "import site; site.addsitedir('$$($(BIN)/python -c '$(SEES)')')" > $$(build/transformers/bin/python -c '$(SEES)')/perenne.pth
+	@pip="build/transformers/bin/python -m pip --disable-pip-version-check --no-input -q"; \
+		$$pip $(EXTRA) && $$pip install $(TORCH) || $(NOT_INSTALLED)
 	@touch $@
 
 build/web.stamp: build/npm.stamp $(WEB_SOURCES)

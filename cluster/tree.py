@@ -35,7 +35,12 @@ class Child:
 def build_tree(settings: Settings) -> tuple[Child, ...]:
     """The children of the Supervisor, in start order; they are ended in the opposite one."""
     readers = [names.store_reader(n) for n in range(settings.store.readers)]
-    shards = [names.index_shard(settings.embedding.model, n) for n in range(settings.shards)]
+    shards = [names.index_shard(settings.embedding.space, n) for n in range(settings.shards)]
+    reranking = (
+        (Child(name=names.RERANKING, kind="application", code="actors.models.app:reranking", needed=False),)
+        if settings.reranking is not None
+        else ()
+    )
     writer, blobs = names.STORE_WRITER, names.blob_store(settings.pc)
     return (
         Child(name=writer, code="actors.store.actor:StoreWriter"),
@@ -47,6 +52,7 @@ def build_tree(settings: Settings) -> tuple[Child, ...]:
         Child(name=names.EDGE, kind="application", code="serve.app:edge", route="/"),
         Child(name=names.LANGUAGE, kind="application", code="actors.models.app:language"),
         Child(name=names.EMBEDDING, kind="application", code="actors.models.app:embedding"),
+        *reranking,
     )
 
 

@@ -10,7 +10,8 @@ INGEST_HOST = "IngestHost"
 # Models are Serve applications; a Directory reaches them by these names too.
 LANGUAGE = "language"
 EMBEDDING = "embedding"
-MODELS = (LANGUAGE, EMBEDDING)
+RERANKING = "reranking"  # there only where it is configured
+MODELS = (LANGUAGE, EMBEDDING, RERANKING)
 
 EDGE = "edge"  # the Serve application that answers HTTP and WebSocket
 
@@ -33,6 +34,7 @@ def blob_store(pc: str) -> str:
 # Bounds. Each is a promise to the other side of a call.
 BLOB_PIECE_BYTES = 1 << 20  # one append to a blob in upload
 SEARCH_K_MAX = 200  # hits a search may ask for
+RERANK_TEXTS_MAX = 200  # passages that one call puts in order
 QUERY_CHARS_MAX = 8_000  # characters of a search query
 MESSAGE_CHARS_MAX = 200_000  # characters of a posted message
 COMMANDS_PER_CALL_MAX = 256  # commands that one submit carries

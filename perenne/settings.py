@@ -15,6 +15,9 @@ from perenne.errors import ConfigurationError
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,6 +33,15 @@ class ModelSettings(_Frozen):
     threads: int | None = None
     idle_unload_s: float = 1800.0
     queue: int = 8
+
+    @property
+    def space(self) -> str:
+        """The name of the space that its vectors are of: the model itself, and for a path or a hub id something that can name a
+        folder, an actor and a row, and that no other model has."""
+        if _PLAIN.fullmatch(self.model):
+            return self.model
+        last = re.sub(r"[^A-Za-z0-9._]+", "-", self.model.rstrip("/").rpartition("/")[2]).strip("-.") or "model"
+        return f"{last[:60]}-{hashlib.sha256(self.model.encode()).hexdigest()[:10]}"
 
 
 class StoreSettings(_Frozen):
@@ -72,8 +84,16 @@ class EdgeSettings(_Frozen):
     hosts: tuple[str, ...] = ()  # public names by which it may be called, such as that of a TLS proxy in front of it
     body_bytes_max: int = 8 << 20
     upload_bytes_max: int = 256 << 20
+    uploads_max: int = Field(default=64, ge=1)  # unfinished resumable uploads of one user, and their bytes in all
+    uploads_bytes_max: int = 4 << 30
+    upload_kept_s: float = 86_400.0  # how long one waits for its next byte
     requests_per_minute: int = 6_000
-    ongoing_requests_max: int = 512
+    ongoing_requests_max: int = 512  # of one replica, WebSockets apart
+    sockets_max: int = Field(default=1_024, ge=1)  # WebSockets of one replica, and those of one key
+    sockets_per_key: int = Field(default=256, ge=1)
+    socket_queue: int = Field(default=1_024, ge=1)  # messages that wait for one reader, and their bytes
+    socket_queue_bytes: int = Field(default=1 << 20, ge=1)
+    socket_behind_s: float = Field(default=5.0, gt=0)  # how long they may be too many; then the reader is too slow
     throughput: bool = True
     haproxy: bool = True
 
@@ -91,6 +111,7 @@ class Settings(_Frozen):
     shards: int = 1
     language: ModelSettings
     embedding: ModelSettings
+    reranking: ModelSettings | None = None  # puts what a search found in a better order; None: the order is the search's own
     store: StoreSettings = StoreSettings()
     ingest: IngestSettings = IngestSettings()
     index: IndexSettings = IndexSettings()

@@ -58,9 +58,8 @@ async def list_models(ask: Reading) -> Response:
             return ModelState(role=name, model_id=model_id, phase="failed", detail=str(error))
 
     settings = ask.edge.settings
-    states = await asyncio.gather(
-        state(names.LANGUAGE, settings.language.model), state(names.EMBEDDING, settings.embedding.model)
-    )
+    wanted = {names.LANGUAGE: settings.language, names.EMBEDDING: settings.embedding, names.RERANKING: settings.reranking}
+    states = await asyncio.gather(*(state(role, model.model) for role, model in wanted.items() if model is not None))
     return json_answer(tuple(states))
 
 

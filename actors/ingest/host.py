@@ -76,7 +76,7 @@ class Host:
         self._shop = Workshop(
             store=self._store,
             pool=ParserPool(caps_of(settings), work, self.pulse.beat),
-            embedder=Embedder(directory, self.pulse, settings.embedding.model),
+            embedder=Embedder(directory, self.pulse, settings.embedding.space),
             blobs=blobs,
             passwords=passwords,
             pulse=self.pulse,

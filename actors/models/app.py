@@ -1,4 +1,4 @@
-"""The models as Serve applications: "language" and "embedding", deployed by import string."""
+"""The models as Serve applications: "language", "embedding" and "reranking", deployed by import string."""
 
 import asyncio
 import logging
@@ -7,9 +7,18 @@ from typing import Any
 
 from ray import serve as ray_serve
 
-from actors.models.replicas import EmbeddingReplica, LanguageReplica
+from actors.models.replicas import EmbeddingReplica, LanguageReplica, RerankingReplica
 from perenne.messages.health import Health
-from perenne.messages.models import Embeddings, EmbedRequest, GenerateChunk, GenerateRequest, ModelState
+from perenne.messages.models import (
+    ChatMessage,
+    Embeddings,
+    EmbedRequest,
+    GenerateChunk,
+    GenerateRequest,
+    ModelState,
+    RerankRequest,
+    RerankScores,
+)
 from perenne.settings import Settings
 
 _OPTIONS: dict[str, Any] = {
@@ -44,6 +53,9 @@ class _Language:
 
     async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         return await self._replica.count_tokens(texts)
+
+    async def log_likelihood(self, messages: tuple[ChatMessage, ...]) -> float | None:
+        return await self._replica.log_likelihood(messages)
 
     async def warm(self) -> None:
         await self._replica.warm()
@@ -87,6 +99,32 @@ class _Embedding:
         await asyncio.to_thread(self._replica.close)
 
 
+class _Reranking:
+    """A replica of "reranking"; see `RerankingReplica`, whose methods these are."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        logging.getLogger("actors").setLevel(logging.INFO)
+        self._replica = RerankingReplica(Settings.model_validate(settings))
+
+    async def rerank(self, request: RerankRequest) -> RerankScores:
+        return await self._replica.rerank(request)
+
+    async def warm(self) -> None:
+        await self._replica.warm()
+
+    async def state(self) -> ModelState:
+        return await self._replica.state()
+
+    async def health(self) -> Health:
+        return await self._replica.health()
+
+    async def check_health(self) -> None:
+        await self._replica.check_health()
+
+    async def __del__(self) -> None:
+        await asyncio.to_thread(self._replica.close)
+
+
 def language(args: dict[str, Any]) -> Any:
     """The application "language". `args`: {"settings": Settings.model_dump()}."""
     settings = _settings(args)
@@ -97,3 +135,9 @@ def embedding(args: dict[str, Any]) -> Any:
     """The application "embedding". `args`: {"settings": Settings.model_dump()}."""
     settings = _settings(args)
     return ray_serve.deployment(name="Embedding", **_OPTIONS)(_Embedding).bind(settings.model_dump())
+
+
+def reranking(args: dict[str, Any]) -> Any:
+    """The application "reranking". `args`: {"settings": Settings.model_dump()}."""
+    settings = _settings(args)
+    return ray_serve.deployment(name="Reranking", **_OPTIONS)(_Reranking).bind(settings.model_dump())

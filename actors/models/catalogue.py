@@ -60,11 +60,12 @@ class ModelFile(_Entry):
 
 
 class ModelEntry(_Entry):
-    """One model. `layout` says what an embedding graph takes: strings (`sentences`) or token ids (`tokens`)."""
+    """One model. `layout` says what an embedding graph of ONNX takes: strings (`sentences`) or token ids (`tokens`). The files of
+    one for transformers are what its folder holds."""
 
     id: str
     role: Literal["language", "embedding"]
-    engine: Literal["llama_cpp", "onnx"]
+    engine: Literal["llama_cpp", "onnx", "transformers"]
     title: str
     licence: str
     languages: tuple[str, ...]

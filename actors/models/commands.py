@@ -26,7 +26,8 @@ _notes = Console(stderr=True, highlight=False)
 
 def _chosen(settings: Settings) -> tuple[str, ...]:
     """The models that this configuration answers with and that have weights to fetch."""
-    return tuple(m.model for m in (settings.language, settings.embedding) if m.engine != "openai" and m.model in catalogue())
+    models = (settings.language, settings.embedding, settings.reranking)
+    return tuple(m.model for m in models if m is not None and m.engine != "openai" and m.model in catalogue())
 
 
 def _entries(settings: Settings, ids: list[str]) -> list[ModelEntry]:

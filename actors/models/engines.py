@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from actors.models.catalogue import ModelEntry, catalogue
-from actors.models.protocols import Embedder, LanguageModel
+from actors.models.hub_ids import hub_id_of
+from actors.models.protocols import Embedder, LanguageModel, Reranker
 from actors.models.weights import Weights
 from perenne.errors import ConfigurationError, EngineFailed
 from perenne.settings import ModelSettings
@@ -20,7 +21,8 @@ def entry_for(settings: ModelSettings) -> ModelEntry | None:
 
 
 def files_for(settings: ModelSettings, models_dir: Path) -> tuple[Path, ...]:
-    """The files that the engine is to load. ConfigurationError when the setting names neither an entry nor a path."""
+    """The files that the engine is to load; none for a hub id, which the engine transformers loads by itself. ConfigurationError when
+    the setting names neither an entry nor a path."""
     entry = entry_for(settings)
     if entry is not None:
         if entry.engine != settings.engine:
@@ -29,7 +31,10 @@ def files_for(settings: ModelSettings, models_dir: Path) -> tuple[Path, ...]:
     path = Path(settings.model).expanduser()
     if path.is_absolute():
         return (path,)
-    raise ConfigurationError(f"model {settings.model!r}: expected an absolute path or one of {', '.join(catalogue())}")
+    if settings.engine == "transformers" and hub_id_of(settings.model):
+        return ()
+    hub = ", a hub id such as owner/name" if settings.engine == "transformers" else ""
+    raise ConfigurationError(f"model {settings.model!r}: expected an absolute path{hub} or one of {', '.join(catalogue())}")
 
 
 def make_language(settings: ModelSettings, files: tuple[Path, ...]) -> LanguageModel:
@@ -44,7 +49,11 @@ def make_language(settings: ModelSettings, files: tuple[Path, ...]) -> LanguageM
         from actors.models.openai_endpoint import OpenAILanguage
 
         return OpenAILanguage(settings)
-    raise ConfigurationError(f"language.engine: expected llama_cpp or openai, got {settings.engine!r}")
+    if settings.engine == "transformers":
+        from actors.models.transformers_language import TransformersLanguage
+
+        return TransformersLanguage(settings, files)
+    raise ConfigurationError(f"language.engine: expected llama_cpp, transformers or openai, got {settings.engine!r}")
 
 
 def make_embedder(settings: ModelSettings, files: tuple[Path, ...]) -> Embedder:
@@ -53,11 +62,24 @@ def make_embedder(settings: ModelSettings, files: tuple[Path, ...]) -> Embedder:
         from actors.models.openai_endpoint import OpenAIEmbedder
 
         return OpenAIEmbedder(settings)
+    if settings.engine == "transformers":
+        from actors.models.transformers_embedder import TransformersEmbedder
+
+        return TransformersEmbedder(settings, files)
     if settings.engine != "onnx":
-        raise ConfigurationError(f"embedding.engine: expected onnx or openai, got {settings.engine!r}")
+        raise ConfigurationError(f"embedding.engine: expected onnx, transformers or openai, got {settings.engine!r}")
     from actors.models.onnx_embedder import OnnxEmbedder
 
     entry = entry_for(settings)
     if entry is None or entry.dimension is None or entry.layout is None:
         raise ConfigurationError(f"embedding.model {settings.model!r}: an embedder must be one of the catalogue's")
     return OnnxEmbedder(entry.id, entry.dimension, entry.layout, files, settings)
+
+
+def make_reranker(settings: ModelSettings, files: tuple[Path, ...]) -> Reranker:
+    """Blocks while the weights load."""
+    if settings.engine != "transformers":
+        raise ConfigurationError(f"reranking.engine: expected transformers, got {settings.engine!r}")
+    from actors.models.transformers_reranker import TransformersReranker
+
+    return TransformersReranker(settings, files)

@@ -1,6 +1,5 @@
 """Embeddings by ONNX Runtime: graphs that take strings (their tokenizer is an operator), and graphs that take token ids."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from actors.models.inference_thread import InferenceThread, Job
+from actors.models.batching import PASSAGE, QUERY, TEXTS_MAX, batches, cleaned, run_batches
+from actors.models.inference_thread import InferenceThread
 from actors.models.protocols import EngineFigures
 from actors.models.speed import Speed
 from perenne.errors import EngineFailed, TooLarge
@@ -17,13 +17,8 @@ from perenne.messages.models import Embeddings, EmbedRequest
 from perenne.settings import ModelSettings
 
 ENGINE = "onnx"
-BATCH_TEXTS = 32  # texts of one run of the graph
-BATCH_CHARS = 16_000  # and their characters, padding counted
-TEXTS_MAX = 2_048  # texts of one request
-TEXT_CHARS_MAX = 20_000  # of a text: what is beyond is not read
 _TOKENS_MAX = 256  # all-MiniLM-L6-v2's own sequence length
 _CHARS_A_TOKEN = 4.0  # a rough figure for graphs that hide their tokens
-_QUERY, _PASSAGE = 0, 1  # a query goes before passages that wait
 
 Rows = npt.NDArray[np.float32]
 
@@ -58,21 +53,16 @@ class OnnxEmbedder:
         """See `Embedder.embed`."""
         if len(request.texts) > TEXTS_MAX:
             raise TooLarge("the list of texts", len(request.texts), TEXTS_MAX)
-        texts = [_cleaned(text) for text in request.texts]
+        texts = [cleaned(text) for text in request.texts]
         rows = np.zeros((len(texts), self.dimension), dtype="<f4")
         tokens = 0
-        priority = _QUERY if request.kind == "query" else _PASSAGE
-        for number, batch in enumerate(batches([len(text) for text in texts])):
-            job: Job[tuple[Rows, int]] = self._thread.submit(
-                lambda job, batch=batch: job.emit(self._run([texts[n] for n in batch])),
-                priority=priority,
-                admitted=number > 0,
-            )
-            async for answer in job.items():
-                if answer is not None:
-                    rows[list(batch)] = answer[0]
-                    tokens += answer[1]
-            await asyncio.sleep(0)
+        priority = QUERY if request.kind == "query" else PASSAGE
+        wanted = batches([len(text) for text in texts])
+        async for batch, answer in run_batches(
+            self._thread, wanted, priority, lambda batch: self._run([texts[n] for n in batch])
+        ):
+            rows[list(batch)] = answer[0]
+            tokens += answer[1]
         return Embeddings(space=self.space, dimension=self.dimension, count=len(texts), data=rows.tobytes(), tokens=tokens)
 
     def _run(self, texts: list[str]) -> tuple[Rows, int]:
@@ -123,22 +113,3 @@ def _tokenizer(path: Path) -> Any:
     tokenizer.enable_truncation(_TOKENS_MAX)
     tokenizer.enable_padding()
     return tokenizer
-
-
-def _cleaned(text: str) -> str:
-    """What the graph can take: lone surrogates have no UTF-8, a NUL would end the string."""
-    return text[:TEXT_CHARS_MAX].encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
-
-
-def batches(lengths: Sequence[int]) -> list[tuple[int, ...]]:
-    """Places of the texts, like lengths together, in batches of at most BATCH_TEXTS and BATCH_CHARS once padded to the longest."""
-    found: list[tuple[int, ...]] = []
-    batch: list[int] = []
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) >= BATCH_TEXTS or (len(batch) + 1) * lengths[place] > BATCH_CHARS):
-            found.append(tuple(batch))
-            batch = []
-        batch.append(place)
-    if batch:
-        found.append(tuple(batch))
-    return found

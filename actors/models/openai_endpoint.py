@@ -12,7 +12,7 @@ import numpy as np
 from actors.models.protocols import SIGN_OF_LIFE_S, EngineFigures
 from actors.models.speed import Speed
 from perenne.errors import Busy, ConfigurationError, EngineFailed, InvalidRequest
-from perenne.messages.models import Embeddings, EmbedRequest, GenerateChunk, GenerateRequest
+from perenne.messages.models import ChatMessage, Embeddings, EmbedRequest, GenerateChunk, GenerateRequest
 from perenne.messages.records import Usage
 from perenne.settings import ModelSettings
 
@@ -163,6 +163,10 @@ class OpenAILanguage(_Endpoint):
         """An estimate on the side of too many: the endpoint has no call for it."""
         return tuple(int(len(text) / _CHARS_A_TOKEN) + 1 if text else 0 for text in texts)
 
+    async def log_likelihood(self, messages: tuple[ChatMessage, ...]) -> float | None:
+        """None: the protocol has no way to ask for it."""
+        return None
+
 
 def _parsed(data: str) -> dict[str, Any]:
     try:
@@ -190,7 +194,7 @@ class OpenAIEmbedder(_Endpoint):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__(settings)
-        self.space = settings.model
+        self.space = settings.space
         self.dimension = 0
 
     async def embed(self, request: EmbedRequest) -> Embeddings:

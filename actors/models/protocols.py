@@ -4,7 +4,15 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
-from perenne.messages.models import Embeddings, EmbedRequest, GenerateChunk, GenerateRequest
+from perenne.messages.models import (
+    ChatMessage,
+    Embeddings,
+    EmbedRequest,
+    GenerateChunk,
+    GenerateRequest,
+    RerankRequest,
+    RerankScores,
+)
 
 SIGN_OF_LIFE_S = 0.7  # a stream says something at least this often, text or not; its reader gives up after 3 s
 
@@ -36,6 +44,11 @@ class LanguageModel(Protocol):
         """How many tokens each text is, without the chat template."""
         ...
 
+    async def log_likelihood(self, messages: tuple[ChatMessage, ...]) -> float | None:
+        """Of the last message's text after those before it: the sum over its tokens, in nats, by the model's own chat template.
+        None where the engine can't tell. Waits in the line as `stream` does; Busy and EngineFailed as there."""
+        ...
+
     def figures(self) -> EngineFigures: ...
 
     def close(self) -> None:
@@ -51,6 +64,20 @@ class Embedder(Protocol):
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """One unit vector a text, in order. A query goes before passages that wait. Busy when the line is full."""
+        ...
+
+    def figures(self) -> EngineFigures: ...
+
+    def close(self) -> None:
+        """Free the weights. Blocks; harmless twice."""
+        ...
+
+
+class Reranker(Protocol):
+    """Scores for texts, each read together with the query."""
+
+    async def rerank(self, request: RerankRequest) -> RerankScores:
+        """One score a text, in order. Busy when the line is full."""
         ...
 
     def figures(self) -> EngineFigures: ...

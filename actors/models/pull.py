@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.models.catalogue import ModelEntry, ModelFile, Source, entry_of
-from actors.models.package_source import fetch_parts
+from actors.models.package_source import fetch_parts, throw_away
 from actors.models.parent import end_if_orphaned, end_with_parent
 from actors.models.pull_progress import ProgressFile
 from actors.models.url_source import SourceFailed, fetch_url
@@ -79,6 +79,8 @@ def pull(entry: ModelEntry, models_dir: Path, places: Places) -> Weights:
         except (PerenneError, OSError) as error:
             progress.finish(str(error))
             raise
+        finally:
+            throw_away(weights.partial)
         progress.finish()
         for left in weights.partial.glob("*.part"):
             left.unlink()

@@ -6,12 +6,21 @@ import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from actors.models.engines import make_embedder, make_language
-from actors.models.protocols import SIGN_OF_LIFE_S, Embedder, LanguageModel
+from actors.models.engines import make_embedder, make_language, make_reranker
+from actors.models.protocols import SIGN_OF_LIFE_S, Embedder, LanguageModel, Reranker
 from actors.models.residence import Residence
-from perenne.errors import InvalidRequest, ModelNotReady
+from perenne.errors import ConfigurationError, InvalidRequest, ModelNotReady
 from perenne.messages.health import Health
-from perenne.messages.models import Embeddings, EmbedRequest, GenerateChunk, GenerateRequest, ModelState
+from perenne.messages.models import (
+    ChatMessage,
+    Embeddings,
+    EmbedRequest,
+    GenerateChunk,
+    GenerateRequest,
+    ModelState,
+    RerankRequest,
+    RerankScores,
+)
 from perenne.settings import Settings
 
 LOAD_WAIT_S = 60.0  # how long a request waits for weights that are on their way from disk into memory
@@ -109,6 +118,10 @@ class LanguageReplica(_Replica):
         """How many tokens each text is, for the model in use."""
         return await self.residence.ready_engine().count_tokens(tuple(texts))
 
+    async def log_likelihood(self, messages: tuple[ChatMessage, ...]) -> float | None:
+        """See `LanguageModel.log_likelihood`; ModelNotReady while there is none."""
+        return await self.residence.ready_engine().log_likelihood(tuple(messages))
+
 
 class EmbeddingReplica(_Replica):
     def __init__(self, settings: Settings) -> None:
@@ -119,3 +132,18 @@ class EmbeddingReplica(_Replica):
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """See `Embedder.embed`; ModelNotReady while it is missing, on its way or loading."""
         return await self.residence.ready_engine().embed(request)
+
+
+class RerankingReplica(_Replica):
+    """Its weights leave when nobody asked for long: a search that finds them away goes on without, and has them loaded."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.reranking is None:
+            raise ConfigurationError("reranking: expected a model, got none")
+        self.residence: Residence[Reranker] = Residence(
+            "reranking", settings.reranking, Path(settings.models_dir), make_reranker
+        )
+
+    async def rerank(self, request: RerankRequest) -> RerankScores:
+        """See `Reranker.rerank`; ModelNotReady, at once, while it is missing, on its way or loading."""
+        return await self.residence.ready_engine().rerank(request)

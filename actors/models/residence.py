@@ -98,7 +98,7 @@ class Residence(Generic[E]):
             detail=self._detail,
             context_tokens=self._settings.context_tokens if self._role == "language" else None,
             dimension=dimension,
-            space=self._settings.model if self._role == "embedding" else None,
+            space=self._settings.space if self._role == "embedding" else None,
             queue=figures.queue,
             progress_age_s=figures.progress_age_s,
             pid=os.getpid(),

@@ -87,3 +87,19 @@ class Embeddings:
     count: int
     data: bytes
     tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankRequest:
+    """How well does each text answer the query?"""
+
+    query: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankScores:
+    """One score a text, in the order of the request, from 0 to 1. They compare texts for one query, and say nothing across queries."""
+
+    scores: tuple[float, ...]
+    tokens: int = 0

@@ -45,7 +45,8 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResponse:
-    """Hits, best first. `parts` says which halves answered ("dense", "lexical"); `degraded` why one is missing."""
+    """Hits, best first. `parts` says which halves answered ("dense", "lexical"), and whether a reranker made the order
+    ("reranking"); `degraded` why one is missing."""
 
     hits: tuple[Hit, ...]
     parts: tuple[str, ...] = ("lexical", "dense")
