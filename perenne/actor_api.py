@@ -12,14 +12,16 @@ from typing import Any
 from perenne import names
 from perenne.api import Perenne, Progress
 from perenne.directory import Directory
-from perenne.errors import DeadlineExceeded, NotFound, PerenneError, Unavailable
-from perenne.following import follow_run
+from perenne.errors import Conflict, DeadlineExceeded, NotFound, PerenneError, Unavailable
+from perenne.following import follow_changes, follow_run, place_in
 from perenne.ids import new_id
 from perenne.messages import commands
 from perenne.messages.commands import DocumentAdded, MessagePosted
 from perenne.messages.health import TreeStatus
 from perenne.messages.models import ModelState
 from perenne.messages.records import (
+    Change,
+    Changes,
     Conversation,
     Document,
     DocumentText,
@@ -293,6 +295,21 @@ class ActorPerenne(Perenne):
         except (Unavailable, DeadlineExceeded, NotFound):
             return run
         return run
+
+    async def changes(self, after: int | None = None, *, origin: str | None = None) -> AsyncGenerator[Change]:
+        while True:
+            now: Changes = await self._store.read("changes", user_id=self._user)
+            start, complete = place_in(now, after, origin)
+            if after is None or not complete:
+                yield Change(seq=start, entity="feed", id=now.origin, op="start" if after is None else "reset")
+            after, origin = start, now.origin
+            try:
+                async with contextlib.aclosing(follow_changes(self._directory, self._store, self._user, after)) as changes:
+                    async for change in changes:
+                        after = change.seq
+                        yield change
+            except Conflict:  # the feed began anew
+                continue
 
     # The house
 

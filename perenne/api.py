@@ -14,6 +14,7 @@ from perenne.messages.commands import DocumentAdded, MessagePosted
 from perenne.messages.health import TreeStatus
 from perenne.messages.models import ModelState
 from perenne.messages.records import (
+    Change,
     Citation,
     Conversation,
     Document,
@@ -192,6 +193,14 @@ class Perenne(ABC):
 
     @abstractmethod
     async def stop(self, run_id: str) -> Run: ...
+
+    @abstractmethod
+    def changes(self, after: int | None = None, *, origin: str | None = None) -> AsyncGenerator[Change]:
+        """Every change of what is the caller's (projects, documents, jobs, conversations, messages, runs) after a sequence number,
+        in order, once each, without end; a cut stream is resumed in here. Without `after` the first is the feed's own `start`: what
+        is read from then on lacks no change that does not come. `origin` is the `id` that came with it: given again beside `after`
+        it shows whether the sequence is still the same. If it is not, the next is a `reset`. Forbidden for a key of one project.
+        Who leaves the loop early closes it (`contextlib.aclosing`)."""
 
     # The house
 

@@ -101,6 +101,7 @@ class SyncPerenne:
     run = _waited(Perenne.run)
     events = _streamed(Perenne.events)
     stop = _waited(Perenne.stop)
+    changes = _streamed(Perenne.changes)
 
     status = _waited(Perenne.status)
     models = _waited(Perenne.models)

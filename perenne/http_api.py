@@ -20,6 +20,7 @@ from perenne.messages.commands import DocumentAdded, MessagePosted
 from perenne.messages.health import TreeStatus
 from perenne.messages.models import ModelState
 from perenne.messages.records import (
+    Change,
     Conversation,
     Document,
     DocumentText,
@@ -62,7 +63,7 @@ class HttpPerenne(Perenne):
     """See `Perenne`. `address` such as ``http://127.0.0.1:8000``."""
 
     def __init__(self, address: str, key: str | None, *, deadline_s: float = DEADLINE_S) -> None:
-        self._deadline_s = deadline_s
+        self._deadline_s, self._key = deadline_s, key
         self._http = httpx.AsyncClient(
             base_url=address.rstrip("/"),
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -294,6 +295,11 @@ class HttpPerenne(Perenne):
 
     async def stop(self, run_id: str) -> Run:
         return decode(Run, await self._send("POST", f"/api/runs/{_quoted(run_id)}/stop"))
+
+    def changes(self, after: int | None = None, *, origin: str | None = None) -> AsyncGenerator[Change]:
+        from perenne.watching import ChangesOverSocket
+
+        return ChangesOverSocket(str(self._http.base_url), self._key, after, origin, self._deadline_s).read()
 
     # The house
 

@@ -26,7 +26,7 @@ def edge(args: dict[str, Any]) -> Any:
     @ray_serve.deployment(
         name="Edge",
         num_replicas=settings.edge.replicas,
-        max_ongoing_requests=settings.edge.ongoing_requests_max + ROOM_BESIDE,
+        max_ongoing_requests=settings.edge.ongoing_requests_max + settings.edge.sockets_max + ROOM_BESIDE,
         health_check_period_s=max(1.0, settings.health_period_s),
         health_check_timeout_s=5.0,
         graceful_shutdown_wait_loop_s=0.5,

@@ -45,12 +45,12 @@ def _length(scope: Scope) -> int:
 
 
 class Door:
-    """The outermost layer. 503 over `ongoing_requests_max`, WebSockets counted; 413 as soon as the body is seen to be too long,
-    counted while it comes in, whatever Content-Length said; 400 when it comes letter by letter."""
+    """The outermost layer. 503 over `ongoing_requests_max`, or `sockets_max` for WebSockets; 413 as soon as the body is seen to be
+    too long, counted while it comes in, whatever Content-Length said; 400 when it comes letter by letter."""
 
     def __init__(self, app: ASGIApp, settings: EdgeSettings) -> None:
         self._app, self._settings = app, settings
-        self.ongoing = 0
+        self.ongoing = self.sockets = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -80,14 +80,14 @@ class Door:
             self.ongoing -= 1
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.ongoing >= self._settings.ongoing_requests_max:
-            await refuse_socket(Busy("the edge", 1.0), scope, receive, send)
+        if self.sockets >= self._settings.sockets_max:
+            await refuse_socket(Busy(f"the edge holds {self.sockets} WebSockets and", 1.0), scope, receive, send)
             return
-        self.ongoing += 1
+        self.sockets += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self.ongoing -= 1
+            self.sockets -= 1
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -12,6 +13,7 @@ from perenne.errors import PerenneError
 from perenne.messages.health import TreeStatus
 from perenne.settings import Settings
 from perenne.store import Store
+from serve.channels import Channels
 from serve.guard import Pace
 from serve.keyring import Keyring
 from serve.tickets import Tickets
@@ -33,6 +35,8 @@ class Edge:
         self.keyring = Keyring(self.store)
         self.pace = Pace(settings.edge)
         self.tickets = Tickets(settings.path("run", "tickets"))
+        self.channels = Channels(directory, self.store)
+        self.sockets: Counter[str] = Counter()  # open now, by key
         self.closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._errands: set[asyncio.Task[Any]] = set()

@@ -15,8 +15,8 @@ from serve.asking import Reading, Writing
 from serve.edge import Edge
 from serve.errors import described
 from serve.live import EventStream
+from serve.views import HIDDEN
 
-HIDDEN = ("step",)  # results of stages, for whoever continues the run
 _SEQ_MAX = 1 << 53
 
 

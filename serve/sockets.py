@@ -1,33 +1,37 @@
-"""`/ws`: the events of any of the caller's runs over one WebSocket.
+"""`/ws`: the events of any of the caller's runs, and every change of what is the caller's, over one WebSocket. docs/websocket.md says
+what is said on it.
 
-From the client: {"type": "subscribe", "run_id", "after"}, {"type": "unsubscribe", "run_id"}, {"type": "ping"}.
-From here: {"type": "event", "event"}, {"type": "pong"}, {"type": "error", "error", "run_id"}, {"type": "closing", "resume": {run: seq}}.
-Once the key ends the last is an error without a run, and the close has code 1008."""
+Once the key ends the last is an error without a run, and the close has code 1008; 1012 is a restart, 1013 a reader that is too slow."""
 
 import asyncio
 import contextlib
 import json
 import logging
+from collections.abc import Coroutine
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from perenne.errors import InvalidRequest, PerenneError
-from perenne.following import ENDS, follow_run
-from perenne.messages.records import RunEvent
+from perenne.errors import InvalidRequest, PerenneError, RateLimited
+from perenne.following import place_in
+from perenne.messages.records import Changes, Run
 from serve.answers import json_bytes
 from serve.caller import Caller
+from serve.channels import Channel, Subscription
+from serve.door import refuse_socket
 from serve.edge import Edge
 from serve.errors import described
-from serve.runs import HIDDEN
+from serve.outbox import Item, Outbox
 
 log = logging.getLogger(__name__)
 
-QUEUE_MAX = 256  # messages that wait for a slow reader; then its follows pause
-SUBSCRIPTIONS_MAX = 32
-SEND_WITHIN_S = 20.0  # a reader that takes nothing for so long is cut off
+SUBSCRIPTIONS_MAX = 32  # runs that one socket follows
+SEND_WITHIN_S = 20.0  # a reader that takes nothing for so long is too slow, however little waits for it
+CLOSE_WITHIN_S = 20.0  # how long one that is too slow may take until it is told so; then the connection is dropped
 MESSAGE_CHARS_MAX = 16 << 10
 RUN_ID_CHARS_MAX = 300  # of what is said back to whoever sent it
+_CHANGES = ""  # the place of changes among the subscriptions: no run has this id
+_SEQ_END = 1 << 53
 
 
 class Socket:
@@ -35,51 +39,64 @@ class Socket:
 
     def __init__(self, socket: WebSocket, edge: Edge, caller: Caller) -> None:
         self._socket, self._edge, self._caller = socket, edge, caller
-        self._outbox: asyncio.Queue[tuple[bytes, RunEvent | None]] = asyncio.Queue(QUEUE_MAX)
-        self._follows: dict[str, asyncio.Task[None]] = {}
-        self._seen: dict[str, int] = {}  # by run: the last event that went out, which is where a reader resumes
+        self._outbox = Outbox(edge.settings.edge.socket_queue, edge.settings.edge.socket_queue_bytes)
+        self._subscriptions: dict[str, Subscription | None] = {}  # None: it is being looked up
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # that look up or catch up
+        self._slow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self) -> None:
         """Until the client leaves, is too slow, its key ends, or the replica closes."""
         ended = asyncio.create_task(self._edge.keyring.end_of(self._caller))
-        parts = [ended, *(asyncio.create_task(part) for part in (self._read(), self._write(), self._edge.closing.wait()))]
+        write = asyncio.create_task(self._write())
+        parts = [ended, write, *(asyncio.create_task(part) for part in (self._read(), self._edge.closing.wait()))]
         try:
-            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*parts, self._slow], return_when=asyncio.FIRST_COMPLETED)
+            await _ended(write)  # what is said last is last, and what went out is known
             if ended.done():
                 error = ended.result()
-                await self._part(1008, str(error), type="error", error=described(error), run_id=None)
+                await self._part(1008, str(error), 1.0, type="error", error=described(error), run_id=None)
             elif self._edge.closing.is_set():
-                await self._part(1012, "this server is restarting", type="closing", resume=self._seen)
+                await self._part(1012, "this server is restarting", 1.0, type="closing", **self._resume())
+            elif self._slow.done():
+                self._drop_all()
+                await self._part(1013, "too slow: come again after the last number that you have seen", CLOSE_WITHIN_S)
         finally:
-            for task in (*parts, *self._follows.values()):
-                task.cancel()
-            await asyncio.gather(*parts, *self._follows.values(), return_exceptions=True)
+            self._drop_all()
+            await _ended(*parts, *self._tasks.values())
 
-    async def _part(self, code: int, why: str, **last: Any) -> None:
+    def _resume(self) -> dict[str, Any]:
+        """What went out last of each run that is followed, and of the changes."""
+        sent = {name: held.sent for name, held in self._subscriptions.items() if held is not None}
+        changes = sent.pop(_CHANGES, None)
+        return {"resume": sent} if changes is None else {"resume": sent, "changes": changes}
+
+    async def _part(self, code: int, why: str, within_s: float, **last: Any) -> None:
         with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError, TimeoutError):
-            async with asyncio.timeout(1.0):
-                await self._socket.send_text(json_bytes(last).decode())
+            async with asyncio.timeout(within_s):
+                if last:
+                    await self._socket.send_text(json_bytes(last).decode())
                 await self._socket.close(code, why)
+
+    def _too_slow(self) -> None:
+        if not self._slow.done():
+            self._slow.set_result(None)
 
     async def _write(self) -> None:
         while True:
-            message, event = await self._outbox.get()
+            item, sender = await self._outbox.take()
             try:
                 async with asyncio.timeout(SEND_WITHIN_S):
-                    await self._socket.send_text(message.decode())
-                if event is not None and event.run_id in self._seen:
-                    self._seen[event.run_id] = event.seq
-                    if event.kind in ENDS:
-                        del self._seen[event.run_id]
+                    await self._socket.send_text(item.text or "")
             except TimeoutError:
-                with contextlib.suppress(RuntimeError, OSError):
-                    await self._socket.close(1013, "too slow")
+                self._too_slow()
                 return
             except (RuntimeError, WebSocketDisconnect, OSError):
                 return
+            if sender is not None:
+                sender.went_out(item)
 
     async def _tell(self, **message: Any) -> None:
-        await self._outbox.put((json_bytes(message), message.get("event")))
+        await self._outbox.put(Item(json_bytes(message).decode()))
 
     async def _read(self) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
@@ -98,44 +115,107 @@ class Socket:
         kind, run_id = message.get("type"), message.get("run_id")
         if kind == "ping":
             await self._tell(type="pong")
-            return
-        if kind not in ("subscribe", "unsubscribe") or not isinstance(run_id, str):
-            raise InvalidRequest("expected subscribe or unsubscribe with a run_id, or ping", "type")
-        if kind == "unsubscribe":
-            self._drop(run_id)
-            return
-        self._edge.pace.count(self._caller.key.id)
-        after = message.get("after", 0)
-        if not isinstance(after, int) or isinstance(after, bool) or not 0 <= after < 1 << 53:
-            raise InvalidRequest("after: expected a sequence number", "after")
-        self._follows = {id: task for id, task in self._follows.items() if not task.done()}
-        if len(self._follows) >= SUBSCRIPTIONS_MAX and run_id not in self._follows:
-            raise InvalidRequest(f"expected {SUBSCRIPTIONS_MAX} subscriptions at most", "run_id")
-        self._drop(run_id)
-        self._seen[run_id] = after
-        self._follows[run_id] = asyncio.create_task(self._follow(run_id, after))
+        elif kind == "watch":
+            self._caller.need_all_projects()  # what is deleted is in no project any more: nobody could say whether it was in that one
+            after, origin = _number(message.get("after")), message.get("origin")
+            if origin is not None and not isinstance(origin, str):
+                raise InvalidRequest("origin: expected the text that came with `watching`", "origin")
+            self._begin(_CHANGES, self._watch(after, origin))
+        elif kind == "unwatch":
+            self._drop(_CHANGES)
+        elif kind in ("subscribe", "unsubscribe") and isinstance(run_id, str) and run_id:
+            if kind == "unsubscribe":
+                self._drop(run_id)
+            else:
+                self._begin(run_id, self._follow(run_id, _number(message.get("after", 0)) or 0))
+        else:
+            raise InvalidRequest("expected subscribe or unsubscribe with a run_id, watch, unwatch or ping", "type")
 
-    def _drop(self, run_id: str) -> None:
-        held = self._follows.pop(run_id, None)
-        if held is not None:
-            held.cancel()
-        self._seen.pop(run_id, None)
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a subscription, in place of the one of that name."""
+        try:
+            self._edge.pace.count(self._caller.key.id)
+            if name != _CHANGES and name not in self._subscriptions and self._runs >= SUBSCRIPTIONS_MAX:
+                raise InvalidRequest(f"expected {SUBSCRIPTIONS_MAX} subscriptions at most", "run_id")
+        except PerenneError:
+            work.close()
+            raise
+        self._drop(name)
+        self._subscriptions[name] = None
+        self._tasks[name] = asyncio.create_task(self._work(name, work))
+
+    @property
+    def _runs(self) -> int:
+        return len(self._subscriptions) - (_CHANGES in self._subscriptions)
+
+    def _drop(self, name: str) -> None:
+        if (task := self._tasks.pop(name, None)) is not None:
+            task.cancel()
+        if (held := self._subscriptions.pop(name, None)) is not None:
+            held.leave()
+
+    def _drop_all(self) -> None:
+        for name in tuple(self._subscriptions):
+            self._drop(name)
+
+    async def _work(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Look up and catch up; what goes wrong is told."""
+        try:
+            await work
+        except Exception as error:
+            self._over(name, error)
 
     async def _follow(self, run_id: str, after: int) -> None:
-        try:
-            await self._caller.run(self._edge.store, run_id)
-            async for event in follow_run(self._edge.directory, self._edge.store, self._caller.user_id, run_id, after):
-                if event.kind not in HIDDEN:
-                    await self._tell(type="event", event=event)
-        except Exception as error:
-            if not isinstance(error, PerenneError):
-                log.exception("a run could not be followed")
-            self._seen.pop(run_id, None)
-            await self._tell(type="error", error=described(error), run_id=run_id)
+        run: Run = await self._caller.run(self._edge.store, run_id)
+        channel = self._edge.channels.of_run(self._caller.user_id, run_id)
+        await self._subscribe(run_id, channel, after).pursue(run.events > after)
+
+    async def _watch(self, after: int | None, origin: str | None) -> None:
+        now: Changes = await self._edge.store.read("changes", user_id=self._caller.user_id)
+        start, complete = place_in(now, after, origin)
+        await self._tell(type="watching", after=start, origin=now.origin, complete=complete)
+        channel = self._edge.channels.of_changes(self._caller.user_id)
+        await self._subscribe(_CHANGES, channel, start).pursue(start < now.head)
+
+    def _subscribe(self, name: str, channel: Channel, after: int) -> Subscription:
+        def over(error: Exception | None) -> None:
+            if self._subscriptions.get(name) is made:
+                self._over(name, error)
+
+        behind_s = self._edge.settings.edge.socket_behind_s
+        made = Subscription(channel, self._outbox, after, behind_s=behind_s, on_slow=self._too_slow, on_over=over)
+        self._subscriptions[name] = made
+        return made
+
+    def _over(self, name: str, error: Exception | None) -> None:
+        """A subscription has come to its end; what was put into the outbox goes out all the same."""
+        if error is not None and not isinstance(error, PerenneError):
+            log.error("a subscription failed", exc_info=error)
+        if (held := self._subscriptions.pop(name, None)) is not None:
+            held.leave()
+        if error is None:
+            return
+        told = {"type": "error", "error": described(error), "run_id": name or None}
+        if not self._outbox.offer(Item(json_bytes(told).decode())):
+            self._too_slow()
+
+
+async def _ended(*tasks: "asyncio.Task[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _named(run_id: Any) -> str | None:
     return run_id if isinstance(run_id, str) and len(run_id) <= RUN_ID_CHARS_MAX else None
+
+
+def _number(after: Any) -> int | None:
+    if after is None:
+        return None
+    if not isinstance(after, int) or isinstance(after, bool) or not 0 <= after < _SEQ_END:
+        raise InvalidRequest("after: expected a sequence number", "after")
+    return after
 
 
 def _message(text: str) -> dict[str, Any]:
@@ -150,5 +230,18 @@ def _message(text: str) -> dict[str, Any]:
 
 async def run_socket(socket: WebSocket) -> None:
     """The route."""
-    await socket.accept()
-    await Socket(socket, socket.app.state.edge, socket.scope["caller"]).serve()
+    edge: Edge = socket.app.state.edge
+    caller: Caller = socket.scope["caller"]
+    most = edge.settings.edge.sockets_per_key
+    if edge.sockets[caller.key.id] >= most:
+        error = RateLimited(f"this key holds {most} WebSockets, the most it may; it", 5.0)
+        await refuse_socket(error, socket.scope, socket.receive, socket.send)
+        return
+    edge.sockets[caller.key.id] += 1
+    try:
+        await socket.accept()
+        await Socket(socket, edge, caller).serve()
+    finally:
+        edge.sockets[caller.key.id] -= 1
+        if not edge.sockets[caller.key.id]:
+            del edge.sockets[caller.key.id]

@@ -6,6 +6,8 @@ from typing import Any
 from perenne.messages.commands import DocumentAdded
 from perenne.messages.records import Details, Document, Job, JobKind, JobState, Key, Page, ReasonCode
 
+HIDDEN = ("step",)  # events of a run for whoever continues it: results of stages
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, assert_type
 
 from perenne import Answer, SyncPerenne, connect_sync
 from perenne.messages.commands import DocumentAdded
-from perenne.messages.records import Job, Page, Project, RunEvent
+from perenne.messages.records import Change, Job, Page, Project, RunEvent
 
 if TYPE_CHECKING:
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
             assert_type(client.jobs("work", limit=3), Page[Job])
             assert_type(client.ask("Why?", project="work"), Answer)
             assert_type(client.events("run_1", after=3), Generator[RunEvent])
+            assert_type(client.changes(after=3), Generator[Change])
             client.search("x", limit=3)  # pyright: ignore[reportCallIssue]
             client.job(7)  # pyright: ignore[reportArgumentType]
 
