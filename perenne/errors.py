@@ -107,6 +107,28 @@ class TooLarge(PerenneError):
         return f"{self.what} is {self.size} long; the limit is {self.limit}"
 
 
+class QuotaExceeded(TooLarge):
+    """The caller holds as much as one user may; nothing was taken."""
+
+    code = "quota_exceeded"
+
+    def __str__(self) -> str:
+        return f"that would be {self.size} {self.what}; the limit is {self.limit}: finish or drop one first"
+
+
+class ChecksumMismatch(PerenneError):
+    """What came is not what its sender reckoned the checksum of; it was not kept."""
+
+    code = "checksum_mismatch"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class Busy(PerenneError):
     """A bounded queue is full; nothing was taken. The same request may succeed after `retry_after_s`."""
 

@@ -15,6 +15,7 @@ from perenne.api import Perenne, Progress
 from perenne.api import decode as decoded
 from perenne.errors import Busy, DeadlineExceeded, Unavailable
 from perenne.http_errors import NotPerenne, address_of, described, error_of
+from perenne.http_uploads import PIECED_FROM_BYTES, PiecedUpload
 from perenne.ids import new_id
 from perenne.messages.commands import DocumentAdded, MessagePosted
 from perenne.messages.health import TreeStatus
@@ -39,6 +40,7 @@ from perenne.messages.records import (
 from perenne.messages.search import Filters, SearchResponse
 
 DEADLINE_S = 30.0  # how long one call is tried, under one id
+_LARGE_PATIENCE = 4  # times as long for a large file: a restart of the whole instance may take half a minute
 _CONNECT_S = 5.0
 _READ_S = 30.0
 _AGAIN = retry_if_exception_type((Unavailable, Busy, DeadlineExceeded))
@@ -74,6 +76,10 @@ class HttpPerenne(Perenne):
         await self._http.aclose()
 
     async def _once(self, method: str, path: str, **options: Any) -> Any:
+        response = await self._answer(method, path, **options)
+        return _json(response) if response.content else None
+
+    async def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = await self._http.request(method, path, **options)
         except httpx.TimeoutException as error:
@@ -84,10 +90,7 @@ class HttpPerenne(Perenne):
             raise Unavailable(str(self._http.base_url), 1.0, str(error) or type(error).__name__) from error
         if not response.is_success:
             raise error_of(response)
-        try:
-            return response.json() if response.content else None
-        except ValueError:
-            raise NotPerenne(address_of(response), described(response)) from None
+        return response
 
     async def _send(self, method: str, path: str, **options: Any) -> Any:
         """One request, again under the same id while the server is away or busy, until the deadline."""
@@ -153,10 +156,25 @@ class HttpPerenne(Perenne):
         password: str | None = None,
         on_progress: Progress | None = None,
     ) -> DocumentAdded:
+        where = f"/api/projects/{_quoted(project)}"
+        if (await asyncio.to_thread(path.stat)).st_size >= PIECED_FROM_BYTES:
+            pieces = PiecedUpload(path, where, self._tus, _LARGE_PATIENCE * self._deadline_s, on_progress)
+            return decode(DocumentAdded, (await pieces.add(title, external_id, password))["added"])
         fields = {"title": title, "external_id": external_id, "password": password}
-        return decode(
-            DocumentAdded, await self._upload(f"/api/projects/{_quoted(project)}/documents", path, fields, on_progress)
-        )
+        return decode(DocumentAdded, await self._upload(f"{where}/documents", path, fields, on_progress))
+
+    async def _tus(
+        self, method: str, path: str, again_for_s: float, headers: dict[str, str] | None = None, **options: Any
+    ) -> Any:
+        """A request of `PiecedUpload`: JSON where there is some, else the headers of the answer."""
+        given = {"Idempotency-Key": new_id("cmd"), **(headers or {})} if method == "POST" else headers
+        async for attempt in AsyncRetrying(
+            retry=_AGAIN, stop=stop_after_delay(again_for_s), wait=wait_random_exponential(0.1, max=2.0), reraise=True
+        ):
+            with attempt:
+                response = await self._answer(method, path, headers=given, **options)
+                return _json(response) if response.content else response.headers
+        raise AssertionError("unreachable: tenacity reraises")
 
     async def add_jsonl(self, path: Path, project: str, *, on_progress: Progress | None = None) -> Job:
         return decode(Job, await self._upload(f"/api/projects/{_quoted(project)}/jsonl", path, {}, on_progress))
@@ -321,6 +339,13 @@ class HttpPerenne(Perenne):
 
     async def revoke_key(self, key_id: str) -> Key:
         return decode(Key, await self._send("DELETE", f"/api/keys/{_quoted(key_id)}"))
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        raise NotPerenne(address_of(response), described(response)) from None
 
 
 class _Counted:

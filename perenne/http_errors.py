@@ -62,6 +62,8 @@ def _envelope(response: httpx.Response) -> dict[str, Any]:
 def error_of(response: httpx.Response) -> errors.PerenneError:
     """What an unsuccessful response means; 429 and 503 carry when to come again. Its `code` is the server's where that said one."""
     envelope = _envelope(response)
+    if response.request.method == "HEAD":  # whose errors have no words
+        return _error_of(response, envelope)
     if (
         not envelope and response.status_code < 500 and response.status_code not in (413, 429)
     ):  # those may be a proxy's before ours
@@ -81,6 +83,7 @@ def _error_of(response: httpx.Response, envelope: dict[str, Any]) -> errors.Pere
         403: errors.Forbidden(str(envelope.get("needed") or message)),
         404: _Missing(message),
         409: errors.Conflict(message),
+        460: errors.ChecksumMismatch(message),
         429: errors.RateLimited("the server", _retry_after(response)),
         502: errors.Unavailable("the server", 1.0, message),
         503: errors.Unavailable("the server", _retry_after(response), message),

@@ -14,7 +14,8 @@ _TRIED_S = 30.0
 _AGAIN = retry_if_exception_type((Unavailable, Busy, DeadlineExceeded))
 
 
-async def _call(edge: Edge, method: str, **arguments: Any) -> Any:
+async def ask_owner(edge: Edge, method: str, **arguments: Any) -> Any:
+    """Call the owner of files, again while it is away: each of its calls is harmless twice."""
     owner = names.blob_store(edge.settings.pc)
     async for attempt in AsyncRetrying(
         retry=_AGAIN, stop=stop_after_delay(_TRIED_S), wait=wait_random_exponential(0.1, max=1.0), reraise=True
@@ -44,9 +45,9 @@ class BlobUpload:
 
     async def _send(self, count: int) -> None:
         if self._id is None:
-            self._id = await _call(self._edge, "begin")
+            self._id = await ask_owner(self._edge, "begin")
         piece = bytes(self._held[:count])
-        await _call(self._edge, "append", upload_id=self._id, offset=self._sent, data=piece)
+        await ask_owner(self._edge, "append", upload_id=self._id, offset=self._sent, data=piece)
         self._sent += count
         del self._held[:count]
 
@@ -54,7 +55,7 @@ class BlobUpload:
         """Hash and size of the file, which is on disk once this returns."""
         if self._held or self._id is None:
             await self._send(len(self._held))
-        blob_hash, size = await _call(self._edge, "commit", upload_id=self._id)
+        blob_hash, size = await ask_owner(self._edge, "commit", upload_id=self._id)
         return blob_hash, size
 
     def abandon(self) -> None:
@@ -66,14 +67,14 @@ class BlobUpload:
 
 async def blob_size(edge: Edge, blob_hash: str) -> int | None:
     """Size of a file; None when it is not there."""
-    return await _call(edge, "stat", hash=blob_hash)
+    return await ask_owner(edge, "stat", hash=blob_hash)
 
 
 async def blob_pieces(edge: Edge, blob_hash: str, size: int) -> AsyncIterator[bytes]:
     """The file, piece by piece."""
     offset = 0
     while offset < size:
-        piece: bytes = await _call(edge, "read", hash=blob_hash, offset=offset, length=names.BLOB_PIECE_BYTES)
+        piece: bytes = await ask_owner(edge, "read", hash=blob_hash, offset=offset, length=names.BLOB_PIECE_BYTES)
         if not piece:
             raise Unavailable("the file", 1.0, "it is shorter than it was")
         offset += len(piece)

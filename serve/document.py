@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.responses import Response
 
 from serve.openai_views import OpenAIErrorEnvelope
 from serve.views import ErrorEnvelope
@@ -46,6 +47,27 @@ _IDEMPOTENCY = {
     "description": "The same request again under the same key is done once and answered as the first time.",
     "example": "b1946ac9-2d0a-4f7b-9d5e-1f2c3a4b5d6e",
 }
+_NEEDED = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "X-HTTP-Method-Override")
+_HEADERS: dict[str, tuple[dict[str, Any], str]] = {  # schema and meaning; an answer says which are missing
+    "Tus-Resumable": ({"type": "string", "enum": ["1.0.0"]}, "The version of tus that is spoken."),
+    "Upload-Length": ({"type": "string", "pattern": "^[0-9]{1,18}$"}, "Bytes of the whole file."),
+    "Upload-Metadata": (
+        _TEXT,
+        "Pairs of a name and UTF-8 in base64, with commas between: filename, title, external_id, filetype, sha256.",
+    ),
+    "Upload-Offset": ({"type": "string", "pattern": "^[0-9]{1,18}$"}, "From where on these bytes go: where the upload stands."),
+    "Upload-Checksum": (_TEXT, "`sha1`, `sha256` or `md5`, and the checksum of this request's bytes in base64."),
+    "Perenne-Password": (
+        _TEXT,
+        "A password that opens the file, UTF-8 in base64; read with the last bytes, and put on no disk.",
+    ),
+    "X-HTTP-Method-Override": ({"type": "string", "enum": ["PATCH"]}, "The method that is meant."),
+}
+
+
+def _header(name: str) -> dict[str, Any]:
+    schema, words = _HEADERS[name]
+    return {"name": name, "in": "header", "required": name in _NEEDED, "schema": schema, "description": words}
 
 
 def _tag(path: str) -> str:
@@ -69,18 +91,28 @@ def operation(line: "Line") -> dict[str, Any]:
         extra["security"] = [{"key": []}]
         if line.method != "GET" and line.path.startswith("/api/"):
             extra["parameters"] = [_IDEMPOTENCY]
-    if line.kind != "application/json":
+    if line.headers:
+        extra["parameters"] = [*extra.get("parameters", ()), *map(_header, line.headers)]
+    if line.method == "HEAD":
+        responses = {status: {"description": told["description"]} for status, told in responses.items()}
+    elif line.kind != "application/json":
         schema = _EVENT if line.kind == "text/event-stream" else _TEXT
         responses[200] = {"content": {line.kind: {"schema": schema}}, "description": line.route.__doc__}
     if line.streams:
         responses[200] = {"content": {"text/event-stream": {"schema": _EVENT}}}
     for status, words in line.also:
         responses[status] = {"model": line.answer, "description": words}
-    if line.body is not None:
+    for status, words in line.refusals:
+        responses[status] = {"description": words} if line.method == "HEAD" else {"model": ErrorEnvelope, "description": words}
+    if line.body == "bytes":
+        extra["requestBody"] = {"required": True, "content": {"application/offset+octet-stream": {"schema": _FILE}}}
+    elif line.body is not None:
         fields = {"file": _FILE, **_BESIDE[line.body]}
         schema = {"type": "object", "properties": fields, "required": ["file", *(["purpose"] if openai else [])]}
         extra["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    silent: dict[str, Any] = {"response_class": Response} if line.method == "HEAD" else {}
     return {
+        **silent,
         "tags": [_tag(line.path)],
         "responses": responses,
         "openapi_extra": extra,

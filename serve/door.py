@@ -34,7 +34,9 @@ _DATA = ((b"content-security-policy", b"default-src 'none'; frame-ancestors 'non
 
 def is_upload(path: str) -> bool:
     """Whether a path takes files, whose own, larger bound holds."""
-    return path == "/v1/files" or (path.startswith("/api/projects/") and path.endswith(("/documents", "/jsonl")))
+    if not path.startswith("/api/projects/"):
+        return path == "/v1/files"
+    return path.endswith(("/documents", "/jsonl")) or path.rpartition("/")[0].endswith("/uploads")
 
 
 def _length(scope: Scope) -> int:

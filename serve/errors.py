@@ -23,6 +23,7 @@ STATUS: dict[type[Exception], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.TooLarge: 413,
+    errors.ChecksumMismatch: 460,  # tus
     errors.RateLimited: 429,
     errors.Busy: 503,
     errors.Unavailable: 503,

@@ -31,11 +31,12 @@ from serve import (
     reference,
     runs,
     searching,
+    tus,
     uploads,
     watches,
 )
 from serve.guard import Access
-from serve.views import DocumentAddedView, JobView, KeyMade, Me, Ticket
+from serve.views import DocumentAddedView, JobView, KeyMade, Me, Ticket, UploadView
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,12 @@ class Line:
     route: Callable[..., Any]
     answer: Any = None
     status: int = 200
-    body: Literal["file", "document", "purpose"] | None = None  # multipart with a file, and which fields beside it
+    body: Literal["file", "document", "purpose", "bytes"] | None = None  # multipart with a file and which fields; bytes alone
     shown: bool = True
     kind: str = "application/json"
     also: tuple[tuple[int, str], ...] = ()  # other statuses with the same body
+    refusals: tuple[tuple[int, str], ...] = ()  # beyond those that every route has
+    headers: tuple[str, ...] = ()  # that it reads, beside those of every route; `serve.document` describes each
     streams: bool = False  # the same as events, when the body asks for a stream
 
 
@@ -68,6 +71,17 @@ _S = "/v1/vector_stores/{store_id}"
 _B = f"{_S}/file_batches/{{batch}}"
 _R = "/v1/responses/{response}"
 _EVENTS = "text/event-stream"
+_U = f"{_P}/uploads/{{upload_id}}"
+_TUS = ((412, "Tus-Resumable is not 1.0.0."),)
+_TUS_BYTES = (
+    *_TUS,
+    (415, "Content-Type is another than application/offset+octet-stream."),
+    (409, "The upload does not stand at this offset."),
+    (460, "The checksum is another."),
+)
+_BEGIN = ("Tus-Resumable", "Upload-Length", "Upload-Metadata")
+_GO_ON = ("Tus-Resumable", "Upload-Offset", "Upload-Checksum", "Perenne-Password")
+_BY_POST = (*_GO_ON, "X-HTTP-Method-Override")
 _THERE = ((200, "It is there already: the first document."),)
 
 TABLE: tuple[Line, ...] = (
@@ -83,6 +97,14 @@ TABLE: tuple[Line, ...] = (
     Line("GET", f"{_P}/documents", "read", documents.list_project_documents, Page[Document]),
     Line("POST", f"{_P}/documents", "write", uploads.add_document, DocumentAddedView, 202, body="document", also=_THERE),
     Line("POST", f"{_P}/jsonl", "write", uploads.add_json_lines, JobView, 202, body="file"),
+    Line("OPTIONS", f"{_P}/uploads", "write", tus.upload_options, status=204),
+    Line("GET", f"{_P}/uploads", "read", tus.list_uploads, Page[UploadView]),
+    Line("POST", f"{_P}/uploads", "write", tus.create_upload, UploadView, 201, refusals=_TUS, headers=_BEGIN),
+    Line("GET", _U, "write", tus.get_upload, UploadView, refusals=_TUS_BYTES[2:]),
+    Line("HEAD", _U, "write", tus.upload_offset, status=204, refusals=_TUS_BYTES, headers=_GO_ON[:1]),
+    Line("PATCH", _U, "write", tus.append_to_upload, status=204, body="bytes", refusals=_TUS_BYTES, headers=_GO_ON),
+    Line("POST", _U, "write", tus.append_by_post, status=204, body="bytes", refusals=_TUS_BYTES, headers=_BY_POST),
+    Line("DELETE", _U, "write", tus.drop_upload, status=204, refusals=_TUS, headers=_GO_ON[:1]),
     Line("GET", "/api/watches", "admin", watches.list_watches, Page[WatchState]),
     Line("POST", "/api/watches", "admin", watches.add_watch, Watch, 201),
     Line("DELETE", "/api/watches/{watch_id}", "admin", watches.remove_watch, Deleted),

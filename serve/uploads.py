@@ -91,7 +91,7 @@ class PartReader:
             _, options = parse_options_header(value)
             self._part.name = options.get(b"name", b"").decode("utf-8", "replace")
             if b"filename" in options:
-                self._part.filename = _safe_name(options[b"filename"].decode("utf-8", "replace"))
+                self._part.filename = safe_name(options[b"filename"].decode("utf-8", "replace"))
 
     def _opened(self) -> None:
         self.pieces.append((self._part, b""))
@@ -100,7 +100,7 @@ class PartReader:
         self.pieces.append((self._part, data[start:end]))
 
 
-def _safe_name(name: str) -> str:
+def safe_name(name: str) -> str:
     """The last part of a path of any system, without control characters."""
     last = PurePosixPath(name.replace("\\", "/")).name
     return "".join(c for c in last if c.isprintable())[-_NAME_CHARS_MAX:] or "file"

@@ -44,6 +44,23 @@ class DocumentAddedView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UploadView:
+    """A file on its way: `offset` of `length` bytes are on disk. `added` once it is whole, and only where it is asked for by its id."""
+
+    id: str
+    project_id: str
+    length: int
+    offset: int
+    filename: str
+    title: str
+    external_id: str | None = None
+    sha256: str | None = None
+    created_at: float
+    expires_at: float
+    added: DocumentAddedView | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyMade:
     """A new key and its secret, shown this once."""
 

@@ -11,11 +11,13 @@ import ray
 
 from actors.blobs.files import BlobFiles
 from actors.blobs.layout import Layout
+from actors.blobs.resumable import ResumableUploads
 from actors.blobs.sweeper import BLOB_GRACE_S, UPLOAD_AGE_S, Sweeper
 from actors.blobs.uploads import Uploads
 from perenne.directory import Directory
 from perenne.lifecycle import Lifecycle
 from perenne.messages.health import Health
+from perenne.messages.uploads import Upload
 from perenne.settings import Settings
 
 T = TypeVar("T")
@@ -37,15 +39,17 @@ class BlobStore:
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
         layout = Layout(settings.path("blobs"))
         self._files, self._uploads = BlobFiles(layout), Uploads(layout, settings.ingest.file_bytes_max)
+        self._resumable = ResumableUploads(layout, settings.edge)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
         self._working = 0
         self._progress_at = time.monotonic()
-        self._sweeper = Sweeper(self._files, self._uploads, directory)
+        self._sweeper = Sweeper(self._files, self._uploads, self._resumable, directory)
         self._life = Lifecycle(name, settings, directory, self._recover)
         self._life.begin()
 
     def _recover(self) -> None:
         self._files.open()
+        self._resumable.open()
         self._sweeper.start()
 
     async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -79,6 +83,50 @@ class BlobStore:
         """Drop an upload."""
         await self._do(self._uploads.abort, upload_id)
 
+    # Over many requests; see `ResumableUploads`
+
+    @_in("files")
+    async def create_upload(self, upload: Upload) -> Upload:
+        """Begin it, or find it as it is."""
+        return await self._do(self._resumable.create, upload)
+
+    @_in("files")
+    async def upload(self, upload_id: str, user_id: str) -> Upload:
+        """An upload of this user's."""
+        return await self._do(self._resumable.look, upload_id, user_id)
+
+    @_in("files")
+    async def uploads(self, user_id: str) -> tuple[Upload, ...]:
+        """The user's that are unfinished."""
+        return await self._do(self._resumable.unfinished, user_id)
+
+    @_in("files")
+    async def claim_upload(self, upload_id: str, claim: str, offset: int) -> None:
+        """Let one request write, from where the upload stands."""
+        await self._do(self._resumable.claim, upload_id, claim, offset)
+
+    @_in("files")
+    async def write_upload(self, upload_id: str, claim: str, offset: int, data: bytes) -> None:
+        """Bytes that do not count yet."""
+        await self._do(self._resumable.write, upload_id, claim, offset, data)
+
+    @_in("files")
+    async def advance_upload(self, upload_id: str, claim: str, offset: int) -> Upload:
+        """If this returns, the bytes up to here are durable."""
+        return await self._do(self._resumable.advance, upload_id, claim, offset)
+
+    @_in("files")
+    async def finish_upload(self, upload_id: str) -> Upload:
+        """If this returns, the whole file is durable under its hash."""
+        return await self._do(self._resumable.finish, upload_id)
+
+    @_in("files")
+    async def drop_upload(self, upload_id: str) -> None:
+        """Give it up."""
+        await self._do(self._resumable.drop, upload_id)
+
+    # What is there
+
     @_in("files")
     async def stat(self, hash: str) -> int | None:
         """Its size, None when there is none."""
@@ -104,7 +152,7 @@ class BlobStore:
         self, kept: frozenset[str] | None = None, grace_s: float = BLOB_GRACE_S, upload_age_s: float = UPLOAD_AGE_S
     ) -> tuple[int, int, int]:
         """Drop stale uploads and, when `kept` is given, every file that is neither in it nor young: uploads, files, bytes."""
-        uploads = await self._do(self._uploads.sweep, upload_age_s)
+        uploads = await self._do(self._uploads.sweep, upload_age_s) + await self._do(self._resumable.sweep)
         removed, freed = (0, 0) if kept is None else await self._do(self._files.sweep, kept, grace_s)
         return uploads, removed, freed
 

@@ -1,4 +1,5 @@
-"""Where a blob lies: HOME/blobs/ab/cdef…, by the SHA-256 of its bytes; what is on its way in lies in HOME/blobs/incoming."""
+"""Where a blob lies: HOME/blobs/ab/cdef…, by the SHA-256 of its bytes; what is on its way in lies in HOME/blobs/incoming,
+or in HOME/blobs/resumable when it comes over many requests."""
 
 import hashlib
 import os
@@ -41,6 +42,16 @@ class Layout:
         """Says what an upload became, for whoever commits it again."""
         return self.upload(upload_id).with_suffix(".done")
 
+    @property
+    def resumable(self) -> Path:
+        return self.root / "resumable"
+
+    def resumable_file(self, upload_id: str, kind: str) -> Path:
+        """One of the files of an upload over many requests. NotFound for what is no upload's id."""
+        if not _UPLOAD.fullmatch(upload_id):
+            raise NotFound("upload", upload_id)
+        return self.resumable / f"{upload_id}.{kind}"
+
     def blobs(self) -> Iterator[tuple[str, Path]]:
         """Every blob that is there."""
         for folder in sorted(self.root.iterdir()):
@@ -57,6 +68,30 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """A small file, whole or not at all, and on disk once this returns."""
+    aside = path.with_suffix(path.suffix + "~")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def keep(layout: Layout, path: Path, blob_hash: str) -> None:
+    """Make a file, whose bytes are on disk, the blob of that hash. The name is on disk once this returns."""
+    target = layout.blob(blob_hash)
+    target.parent.mkdir(exist_ok=True)
+    path.chmod(0o400)
+    os.utime(path)  # its age counts from now: a sweep spares what is young
+    path.replace(target)  # over the same bytes, if they were there: which heals them, should they be damaged
+    for folder in (target.parent, layout.root):
+        sync_folder(folder)
 
 
 def hash_of(path: Path) -> tuple[str, int]:

@@ -5,6 +5,7 @@ import logging
 import threading
 
 from actors.blobs.files import BlobFiles
+from actors.blobs.resumable import ResumableUploads
 from actors.blobs.uploads import Uploads
 from perenne import names
 from perenne.directory import Directory
@@ -22,13 +23,13 @@ class Sweeper:
     """A thread that asks the store which files its rows name, and drops the others once they are old. When the store does not
     answer, or names nothing at all (it may be a new one in the place of ours), nothing is dropped."""
 
-    def __init__(self, files: BlobFiles, uploads: Uploads, directory: Directory) -> None:
-        self._files, self._uploads, self._directory = files, uploads, directory
+    def __init__(self, files: BlobFiles, uploads: Uploads, resumable: ResumableUploads, directory: Directory) -> None:
+        self._files, self._uploads, self._resumable, self._directory = files, uploads, resumable, directory
         self._ended = threading.Event()
 
     def start(self, every_s: float = EVERY_S) -> None:
         """Drop stale uploads now; all else each `every_s`."""
-        self._uploads.sweep(UPLOAD_AGE_S)
+        self._sweep_uploads()
         threading.Thread(target=self._run, args=(every_s,), name="sweeper", daemon=True).start()
 
     def stop(self) -> None:
@@ -38,13 +39,16 @@ class Sweeper:
     def _run(self, every_s: float) -> None:
         while not self._ended.wait(every_s):
             try:
-                uploads, (removed, freed) = self._uploads.sweep(UPLOAD_AGE_S), self.sweep()
+                uploads, (removed, freed) = self._sweep_uploads(), self.sweep()
             except PerenneError as error:
                 log.info("nothing is swept: %s", error)
             except Exception:
                 log.exception("the sweep failed")
             else:
                 log.info("swept: %d uploads, %d files of %d bytes", uploads, removed, freed)
+
+    def _sweep_uploads(self) -> int:
+        return self._uploads.sweep(UPLOAD_AGE_S) + self._resumable.sweep()
 
     def sweep(self) -> tuple[int, int]:
         """Files removed, and their bytes."""

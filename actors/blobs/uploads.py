@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import suppress
 
-from actors.blobs.layout import Layout, hash_of, storage, sync_folder
+from actors.blobs.layout import Layout, hash_of, keep, storage, sync_folder
 from perenne import names
 from perenne.errors import Busy, Conflict, InvalidRequest, NotFound, StorageFailed, TooLarge
 from perenne.ids import new_id
@@ -86,13 +86,7 @@ class Uploads:
                 raise Conflict(f"expected bytes with the hash {expected_hash}, got {blob_hash}: send the file again")
             self._sync(upload_id)
             self._layout.receipt(upload_id).write_text(json.dumps([blob_hash, size]))
-            target = self._layout.blob(blob_hash)
-            target.parent.mkdir(exist_ok=True)
-            path.chmod(0o400)
-            os.utime(path)  # its age counts from now: a sweep spares what is young
-            path.replace(target)  # over the same bytes, if they were there: which heals them, should they be damaged
-            for folder in (target.parent, self._layout.root):
-                sync_folder(folder)
+            keep(self._layout, path, blob_hash)
             return blob_hash, size
 
     def _sync(self, upload_id: str) -> None:

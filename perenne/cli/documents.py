@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from perenne.cli.completing import project_names
-from perenne.cli.console import Json, connected, emit, run, say, terminal
+from perenne.cli.console import Json, connected, emit, notes, run, say, terminal
 from perenne.cli.password import AskPassword, PasswordStdin, password_of
 from perenne.cli.reasons import reason_words
 from perenne.cli.troubles import trouble_of
@@ -58,7 +58,14 @@ def add(
     if jsonl is not None:
         jsonl.open("rb").close()  # what can't be read is said before anything is made
     secret = password_of(password, password_stdin)
-    good = run(_add_lines(jsonl, project, wait, as_json) if jsonl else _add_files(paths or [], project, wait, secret, as_json))
+    try:
+        good = run(
+            _add_lines(jsonl, project, wait, as_json) if jsonl else _add_files(paths or [], project, wait, secret, as_json)
+        )
+    except KeyboardInterrupt:
+        if not jsonl:
+            notes.print("interrupted; what came of a large file is kept for a day: the same command goes on where it stopped")
+        raise
     raise typer.Exit(0 if good else 1)
 
 

@@ -146,6 +146,8 @@ _BY_CODE: dict[str, tuple[Exit, Callable[[Exception, Sequence[str]], str]]] = {
         Exit.REFUSED,
         lambda error, words: f"${{EDITOR:-nano}} {shlex.quote(str(home() / 'config.yaml'))}",
     ),
+    "quota_exceeded": (Exit.REFUSED, lambda error, words: _help(words)),
+    "checksum_mismatch": (Exit.LATER, lambda error, words: _typed(words)),
     "busy": (Exit.LATER, _again),
     "rate_limited": (Exit.LATER, _again),
     "unavailable": (Exit.LATER, _ours("status")),

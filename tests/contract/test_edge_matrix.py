@@ -59,6 +59,9 @@ KEYED = [operation for operation in operations() if (operation.method, operation
 def example_of(operation: Operation) -> dict[str, Any]:
     """What to send, as the document shows it."""
     content = operation.told.get("requestBody", {}).get("content", {})
+    if any(parameter["name"] == "Tus-Resumable" for parameter in operation.told.get("parameters", ())):
+        tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "9", "Upload-Offset": "0", "X-HTTP-Method-Override": "PATCH"}
+        return {"headers": {**tus, "Content-Type": "application/offset+octet-stream"}}
     if "multipart/form-data" in content:
         return {"files": {"file": ("b.txt", b"x")}, "data": {"purpose": "assistants"}}
     schema = content.get("application/json", {}).get("schema")
@@ -94,6 +97,8 @@ async def stocked(house: House, key: str, label: str, project: str | None = None
             "run_id": posted["run"]["id"], "message_id": posted["reply"]["id"], "key_id": made["key"]["id"],
             "file_id": added["document"]["id"], "store_id": project, "vector_store_id": project, "model": f"perenne:{project}",
         }  # fmt: skip
+        begun = await http.post(f"/api/projects/{project}/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "9"})
+        ids["upload_id"] = begun.json()["id"]
         batch = await http.post(f"/v1/vector_stores/{project}/file_batches", json={"file_ids": [ids["file_id"]]})
         ids["batch"] = ids["batch_id"] = batch.json().get("id", "vsfb_none")
         if any("watch_id" in operation.holes for operation in KEYED):

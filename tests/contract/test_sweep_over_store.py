@@ -11,6 +11,7 @@ import pytest
 
 from actors.blobs.files import BlobFiles
 from actors.blobs.layout import Layout
+from actors.blobs.resumable import ResumableUploads
 from actors.blobs.sweeper import BLOB_GRACE_S, Sweeper
 from actors.blobs.uploads import Uploads
 from actors.store.actor import StoreReader, StoreWriter
@@ -35,7 +36,9 @@ class House:
         layout = Layout(settings.path("blobs"))
         self.files, self.uploads = BlobFiles(layout), Uploads(layout, 1 << 20)
         self.files.open()
-        self.sweeper = Sweeper(self.files, self.uploads, self.directory)
+        resumable = ResumableUploads(layout, settings.edge)
+        resumable.open()
+        self.sweeper = Sweeper(self.files, self.uploads, resumable, self.directory)
 
     async def write(self, kind: Any, user_id: str = "ana", **fields: Any) -> Any:
         return await self.store.write(kind(command_id=new_id("cmd"), user_id=user_id, **fields), deadline_s=60.0)

@@ -14,6 +14,8 @@ SAMPLES = [
     errors.Unauthorized(),
     errors.Forbidden("write"),
     errors.TooLarge("the file", 3, 2),
+    errors.QuotaExceeded("unfinished uploads", 17, 16),
+    errors.ChecksumMismatch("the piece has another SHA-1"),
     errors.Busy("the writer's queue", 0.5),
     errors.RateLimited("key_1", 2.0),
     errors.Unavailable("RunHost", 1.0, "restarting"),
