@@ -37,11 +37,13 @@ def import_packages() -> Packages:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        return Packages(importlib.import_module("torch"), importlib.import_module("transformers"))
+        found = Packages(importlib.import_module("torch"), importlib.import_module("transformers"))
     except ModuleNotFoundError as error:
         if error.name in ("torch", "transformers"):
             raise EngineFailed(ENGINE, NOT_INSTALLED) from error
         raise EngineFailed(ENGINE, f"{error}; to have all it needs: make transformers") from error
+    found.transformers.utils.logging.disable_progress_bar()  # nobody reads them in a log
+    return found
 
 
 @dataclass(frozen=True, slots=True)
