@@ -14,6 +14,7 @@ from perenne.messages.search import Passages
 TEXT_CHARS_MAX = 1_000_000  # one slice of a document
 IDS_AT_ONCE = 500  # in one IN (…)
 NEIGHBOURS_MAX = 50
+FEW_DOCUMENTS = 500  # of a project: its page is found by sorting them; of more by going through the user's, newest first
 OPEN = ("queued", "running")
 
 _USERS = select(users).order_by(users.c.created_at, users.c.id)
@@ -148,14 +149,17 @@ def list_documents(
     conn: Connection, user_id: str, project_id: str | None, state: str | None, limit: int, after: str | None
 ) -> Page[Document]:
     """Newest first."""
-    query = select(documents).where(documents.c.user_id == user_id)
+    query, bound = select(documents).where(documents.c.user_id == user_id), {}
     if project_id is not None:
-        find_project(conn, user_id, project_id)
-        inside = select(document_projects.c.document_id).where(document_projects.c.project_id == project_id)
-        query = query.where(documents.c.id.in_(inside))
+        if find_project(conn, user_id, project_id).documents > FEW_DOCUMENTS:
+            query = query.where(_MEMBERS)
+        else:
+            inside = select(document_projects.c.document_id).where(document_projects.c.project_id == project_id)
+            query = select(documents).where(func.coalesce(documents.c.user_id, "") == user_id, documents.c.id.in_(inside))
+        bound = {"project_": project_id}
     if state is not None:
         query = query.where(documents.c.state == state)
-    rows = conn.execute(_newest_first(query, documents, limit, after)).all()
+    rows = conn.execute(_newest_first(query, documents, limit, after), bound).all()
     more = len(rows) > bounded(limit)
     rows = rows[: bounded(limit)]
     links = links_of(conn, [row.id for row in rows])

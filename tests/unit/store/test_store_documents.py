@@ -430,7 +430,9 @@ def test_a_scan_is_exact_and_sees_only_what_came_after(house: StoreHouse) -> Non
     assert len(house.ask(feed.scan, "ana", SPACE, only, 0).ids) == 1
 
 
-def test_pages_show_everything_once(house: StoreHouse) -> None:
+@pytest.mark.parametrize("few", [0, reading.FEW_DOCUMENTS])
+def test_pages_show_everything_once(house: StoreHouse, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(reading, "FEW_DOCUMENTS", few)
     job = house.lines()
     for n in range(7):
         house.store(job, passage(f"d{n}", "text"))
