@@ -5,6 +5,8 @@ import { authorization } from "@/lib/http";
 import { newId } from "@/lib/ids";
 import { currentKey, keyRefused } from "@/lib/key";
 
+import { attemptInPieces, PIECED_FROM_BYTES } from "./pieces";
+
 /** Files on their way to the server. The list outlives the panel, so that leaving it cancels nothing. */
 export interface Upload {
   id: string;
@@ -32,11 +34,20 @@ function change(id: string, part: Partial<Upload>): void {
   put(uploads.map((upload) => (upload.id === id ? { ...upload, ...part } : upload)));
 }
 
-/** One attempt. XMLHttpRequest, because fetch can't say how much was sent. */
+function isLines(file: File): boolean {
+  return /\.(jsonl|ndjson)$/i.test(file.name);
+}
+
 function attempt(upload: Upload): Promise<void> {
+  if (upload.file.size < PIECED_FROM_BYTES || isLines(upload.file)) return attemptAtOnce(upload);
+  return attemptInPieces(upload, (sent) => change(upload.id, { sent }));
+}
+
+/** One attempt. XMLHttpRequest, because fetch can't say how much was sent. */
+function attemptAtOnce(upload: Upload): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    const route = /\.(jsonl|ndjson)$/i.test(upload.file.name) ? "jsonl" : "documents";
+    const route = isLines(upload.file) ? "jsonl" : "documents";
     request.open("POST", `/api/projects/${encodeURIComponent(upload.project)}/${route}`);
     const key = currentKey();
     for (const [name, value] of Object.entries(authorization(key))) request.setRequestHeader(name, value);
@@ -68,6 +79,7 @@ function attempt(upload: Upload): Promise<void> {
 }
 
 async function send(upload: Upload): Promise<void> {
+  let furthest = 0;
   for (let count = 1; ; count += 1) {
     try {
       await attempt(upload);
@@ -76,6 +88,9 @@ async function send(upload: Upload): Promise<void> {
       return;
     } catch (refused) {
       const error = refused as ApiError;
+      const sent = uploads.find((other) => other.id === upload.id)?.sent ?? 0;
+      if (upload.file.size >= PIECED_FROM_BYTES && sent > furthest) count = 1; // pieces arrive: it is worth another try
+      furthest = Math.max(furthest, sent);
       if (!error.passing || count === TRIES) {
         change(upload.id, { state: "failed", error });
         return;
