@@ -41,9 +41,9 @@ async def test_an_answer_comes_in_pieces_by_the_chat_template_and_ends_by_itself
     assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
     tokenizer = transformers.AutoTokenizer.from_pretrained(speaker)
     assert chunks[-1].usage.prompt_tokens == len(
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": QUESTION}], add_generation_prompt=True, return_dict=True
-        )["input_ids"]
+        tokenizer.apply_chat_template([{"role": "user", "content": QUESTION}], add_generation_prompt=True, return_dict=True)[
+            "input_ids"
+        ]
     )
     assert chunks[-1].usage.completion_tokens == len(tokenizer(ANSWER)["input_ids"]) + 1  # and the end
 
@@ -55,7 +55,9 @@ async def test_it_stops_for_its_length_and_says_so(language) -> None:
     assert chunks[-1].usage.completion_tokens == 5
 
 
-@pytest.mark.parametrize(("stop", "left"), [("runs over", "The ñandú — 走る鳥 — "), ("鳥", "The ñandú — 走る"), ("never said", ANSWER)])
+@pytest.mark.parametrize(
+    ("stop", "left"), [("runs over", "The ñandú — 走る鳥 — "), ("鳥", "The ñandú — 走る"), ("never said", ANSWER)]
+)
 async def test_nothing_is_told_from_a_stop_string_on(language, stop: str, left: str) -> None:
     text, chunks = await read(language, asked(stop=(stop, "zebra")))
     assert text == left
@@ -102,7 +104,9 @@ async def test_what_is_asked_for_and_can_not_be_done_is_refused_in_words(languag
     with pytest.raises(InvalidRequest, match="the context size is 1024"):
         await read(language, asked("run " * 2_000))
     with pytest.raises(InvalidRequest, match="the context size is 1024"):
-        await language.log_likelihood((ChatMessage(role="user", content="run " * 2_000), ChatMessage(role="assistant", content="a")))
+        await language.log_likelihood(
+            (ChatMessage(role="user", content="run " * 2_000), ChatMessage(role="assistant", content="a"))
+        )
     assert (await read(language, asked()))[0] == ANSWER  # it goes on
 
 
