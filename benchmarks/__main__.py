@@ -7,7 +7,18 @@ import os
 import subprocess
 import sys
 
-NAMES = ("commands", "index", "retrieval", "models", "language_latency", "answer_latency", "edge", "running", "answers")
+NAMES = (
+    "commands",
+    "index",
+    "retrieval",
+    "models",
+    "language_latency",
+    "answer_latency",
+    "edge",
+    "fanout",
+    "running",
+    "answers",
+)
 NEED_SAMPLES = ("retrieval", "models", "answers")
 
 
