@@ -1,5 +1,6 @@
 """What this machine lacks, said in a sentence with what to type. Each look is a small function that finds or finds nothing."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -13,11 +14,12 @@ import psutil
 from actors.store.filesystem import NETWORK_TYPES, place_of
 from cluster import surroundings
 from cluster.environment import CHECKOUT
+from cluster.exposure import exposure
 from cluster.findings import Finding
 from cluster.findings import fine as _fine
 from cluster.findings import program as _perenne
 from cluster.ports import is_free
-from perenne.settings import Settings
+from perenne.settings import ModelSettings, Settings
 
 MEMORY_NEEDED_BYTES = 4 << 30  # the tiny set in comfort; below it Linux would kill us
 MEMORY_ADVISED_BYTES = 7 << 30  # "8 GB" PCs report a little less
@@ -223,12 +225,44 @@ def node_version() -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def _models(settings: Settings) -> dict[str, ModelSettings]:
+    more = {} if settings.reranking is None else {"reranking": settings.reranking}
+    return {"language": settings.language, "embedding": settings.embedding, **more}
+
+
+def extras(settings: Settings, running: bool) -> Iterator[Finding]:
+    wanting = [role for role, model in _models(settings).items() if model.engine == "transformers"]
+    if not wanting:
+        return
+    missing = [name for name in ("torch", "transformers") if not _is_installed(name)]
+    if missing:
+        yield Finding(
+            about="extras",
+            level="warns",
+            sentence=f"The engine of {' and '.join(wanting)} needs {' and '.join(missing)}, which {_be(missing)} not installed here.",
+            remedy="To have what the engine transformers needs: make transformers",
+        )
+    else:
+        yield _fine("extras", "torch and transformers are installed")
+
+
+def _be(names: list[str]) -> str:
+    return "are" if len(names) > 1 else "is"
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # a module that is no module
+        return False
+
+
 def weights(settings: Settings, running: bool) -> Iterator[Finding]:
     from actors.models.catalogue import catalogue
     from actors.models.weights import Weights
 
     folder = Path(settings.models_dir)
-    for role, model in (("language", settings.language), ("embedding", settings.embedding)):
+    for role, model in _models(settings).items():
         if model.engine == "openai" or Path(model.model).exists() or model.model not in catalogue():
             continue
         held = Weights(catalogue()[model.model], folder)
@@ -253,6 +287,7 @@ def weights(settings: Settings, running: bool) -> Iterator[Finding]:
 LOOKS: tuple[Callable[[Settings, bool], Iterator[Finding]], ...] = (
     python,
     port,
+    exposure,
     file_system,
     database,
     memory,
@@ -261,6 +296,7 @@ LOOKS: tuple[Callable[[Settings, bool], Iterator[Finding]], ...] = (
     shared_memory,
     programs,
     page,
+    extras,
     weights,
     *surroundings.LOOKS,
 )
