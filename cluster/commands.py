@@ -17,12 +17,13 @@ import typer
 from cluster import doctor as examination
 from cluster.doorbell import ask_status
 from cluster.environment import CHECKOUT, client_environment, token_path
+from cluster.exposure import CONFIRMED, asker, consents, needs_consent
 from cluster.first_boot import key_path
 from cluster.instance import HomeLock, read_instance
 from cluster.ports import is_free
 from cluster.processes import end, of_instance
 from perenne.cli.console import Away
-from perenne.cli.troubles import tell
+from perenne.cli.troubles import Exit, tell
 from perenne.errors import PerenneError
 from perenne.messages.health import TreeStatus
 from perenne.settings import Settings, load_settings
@@ -67,12 +68,27 @@ def _already_running(settings: Settings) -> int | None:
 
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return once it answers; `perenne down` ends it.")] = False,
+    host: Annotated[str | None, typer.Option("--host", help="Listen on this address; as PERENNE_HOST does.")] = None,
+    behind_tls_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--behind-tls-proxy", help="A proxy that speaks TLS is before it: other addresses than loopback are fine."
+        ),
+    ] = False,
 ) -> None:
     """Start Perenne on this PC and keep it running until Ctrl-C."""
+    if host is not None:
+        os.environ["PERENNE_HOST"] = host
+    if behind_tls_proxy:
+        os.environ["PERENNE_BEHIND_TLS_PROXY"] = "1"
     settings = _settings()
     os.umask(0o077)
     if _already_running(settings):
         raise typer.Exit(EXIT_TROUBLE)
+    if needs_consent(settings):
+        if not consents(settings, asker()):
+            raise typer.Exit(Exit.TYPED)
+        os.environ[CONFIRMED] = settings.host
     troubles = [finding for finding in examination.examine(settings) if finding.level == "stops"]
     for finding in troubles:
         typer.echo(f"error: {finding.sentence}" + (f" {finding.remedy}" if finding.remedy else ""), err=True)

@@ -122,6 +122,11 @@ def head_environment(settings: Settings, ports: Ports, inherited: Mapping[str, s
         **_serve_environment(settings, ports),
         **_QUIET,
         **({"PERENNE_CHAOS": "1", "PERENNE_MUTANT": inherited.get("PERENNE_MUTANT", "")} if settings.chaos else {}),
+        "PERENNE_HOST": settings.host,
+        "PERENNE_BEHIND_TLS_PROXY": "1" if settings.edge.behind_tls_proxy else "0",
+        "FORWARDED_ALLOW_IPS": "127.0.0.1,::1"
+        if settings.edge.behind_tls_proxy
+        else "none",  # uvicorn's; HAProxy is on loopback
         "PERENNE_PORT": str(settings.port),
         "PERENNE_PORT_BASE": str(ports.first),
         "RAY_START_HOOK": "cluster.trim.without_spare_processes",

@@ -82,6 +82,7 @@ class IndexSettings(_Frozen):
 class EdgeSettings(_Frozen):
     replicas: int = 1
     hosts: tuple[str, ...] = ()  # public names by which it may be called, such as that of a TLS proxy in front of it
+    behind_tls_proxy: bool = False  # one is before it: another address than loopback is fine, and X-Forwarded-* are believed
     body_bytes_max: int = 8 << 20
     upload_bytes_max: int = 256 << 20
     uploads_max: int = Field(default=64, ge=1)  # unfinished resumable uploads of one user, and their bytes in all
@@ -189,9 +190,11 @@ def load_settings(env: Mapping[str, str] = os.environ, configs: Path = CONFIGS) 
         values = _merge(values, _read(home / "config.yaml"))
     values |= {"home": str(home), "profile": profile}
     values["models_dir"] = env.get("PERENNE_MODELS") or values.get("models_dir") or str(home / "models")
-    for name, field in (("PERENNE_PORT", "port"), ("PERENNE_PORT_BASE", "port_base")):
+    for name, field in (("PERENNE_HOST", "host"), ("PERENNE_PORT", "port"), ("PERENNE_PORT_BASE", "port_base")):
         if env.get(name):
             values[field] = env[name]
+    if env.get("PERENNE_BEHIND_TLS_PROXY"):
+        values["edge"] = _merge(values.get("edge") or {}, {"behind_tls_proxy": env["PERENNE_BEHIND_TLS_PROXY"]})
     if env.get("PERENNE_DATABASE_URL"):
         values["store"] = _merge(values.get("store") or {}, {"url": env["PERENNE_DATABASE_URL"]})
     if env.get("PERENNE_CHAOS") == "1":

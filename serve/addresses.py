@@ -38,9 +38,12 @@ def known(name: str | None, hosts: tuple[str, ...]) -> bool:
     return "." not in name or name.endswith(_NEVER_PUBLIC) or name in hosts
 
 
-def refusal(host: list[str], origin: list[str], hosts: tuple[str, ...]) -> InvalidRequest | None:
-    """Why a request with these headers gets nothing, whatever its key."""
-    for called in host:
+def refusal(
+    host: list[str], origin: list[str], hosts: tuple[str, ...], forwarded: tuple[str, ...] = ()
+) -> InvalidRequest | None:
+    """Why a request with these headers gets nothing, whatever its key. `forwarded`: the names by which a proxy, which is believed,
+    says that it was called; they are no way around the check of `Host`."""
+    for called in (*host, *forwarded):
         if not known(name_in(called), hosts):
             return InvalidRequest(
                 "this server is not known by the name in Host: call it by its address, or list the name under edge.hosts",
@@ -48,18 +51,23 @@ def refusal(host: list[str], origin: list[str], hosts: tuple[str, ...]) -> Inval
             )
     for page in origin:
         netloc = page.partition("://")[2]
-        if [netloc.lower()] != [called.lower() for called in host] and name_in(netloc) not in hosts:
+        own = [[called.lower()] for called in forwarded] + [[called.lower() for called in host]]
+        if [netloc.lower()] not in own and name_in(netloc) not in hosts:
             return InvalidRequest(
                 "a page of another site may not call this server: list its name under edge.hosts if it is yours", "Origin"
             )
     return None
 
 
-class Addresses:
-    """Stands before every route, page and WebSocket."""
+def _is_of_a_proxy(header: bytes) -> bool:
+    return header.startswith(b"x-forwarded-") or header in (b"forwarded", b"x-real-ip")
 
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
-        self._app, self._hosts = app, tuple(host.lower() for host in hosts)
+
+class Addresses:
+    """Stands before every route, page and WebSocket. What a proxy says of the request is kept only when there is one."""
+
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], behind_proxy: bool = False) -> None:
+        self._app, self._hosts, self._behind_proxy = app, tuple(host.lower() for host in hosts), behind_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -67,7 +75,13 @@ class Addresses:
             return
         host = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         origin = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
-        error = refusal(host, origin, self._hosts)
+        forwarded: tuple[str, ...] = ()
+        if self._behind_proxy:
+            said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-host"]
+            forwarded = tuple(called.strip() for value in said for called in value.split(","))
+        else:
+            scope = {**scope, "headers": [pair for pair in scope["headers"] if not _is_of_a_proxy(pair[0])]}
+        error = refusal(host, origin, self._hosts, forwarded)
         if error is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":

@@ -53,7 +53,7 @@ def build_app(settings: Settings, directory: Directory, dist: Path = DIST) -> Fa
     table: dict[tuple[str, str], Access] = {(line.method, line.path): line.access for line in TABLE}
     for route in app.routes:
         route.app = Guard(route.app, access_of(route, table), edge.keyring, edge.pace, edge.tickets)  # pyright: ignore[reportAttributeAccessIssue]
-    app.add_middleware(Addresses, hosts=settings.edge.hosts)
+    app.add_middleware(Addresses, hosts=settings.edge.hosts, behind_proxy=settings.edge.behind_tls_proxy)
     app.add_middleware(Door, settings=settings.edge)
     return app
 

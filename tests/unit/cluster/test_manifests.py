@@ -28,6 +28,15 @@ def test_compose_publishes_on_loopback_only():
     assert all(port.startswith("127.0.0.1:") for port in compose["services"]["perenne"]["ports"])
 
 
+def test_what_listens_on_every_address_says_that_something_stands_before_it():
+    cluster, *_ = yaml.safe_load_all((ROOT / "ray-cluster.yaml").read_text())
+    (container,) = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    assert {"name": "PERENNE_BEHIND_TLS_PROXY", "value": "1"} in container["env"]
+    compose = yaml.safe_load((ROOT / "deploy" / "docker-compose.yml").read_text())
+    assert compose["services"]["perenne"]["environment"]["PERENNE_BEHIND_TLS_PROXY"] == "1"
+    assert "PERENNE_BEHIND_TLS_PROXY=1" not in (ROOT / "deploy" / "Dockerfile").read_text().split("CMD")[1]
+
+
 def test_the_unit_ends_the_root_first_and_leaves_it_time():
     unit = configparser.ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str  # systemd's names have capitals
