@@ -17,6 +17,7 @@ NAMES = (
     "edge",
     "fanout",
     "running",
+    "recovery",
     "answers",
 )
 NEED_SAMPLES = ("retrieval", "models", "answers")

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from perenne.errors import PerenneError, Unauthorized
 from perenne.messages.records import Key
@@ -21,6 +22,14 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
+@dataclass
+class _End:
+    """Waits for the end of one key, as long as anybody does."""
+
+    task: "asyncio.Task[Unauthorized]"
+    waiting: int = 0
+
+
 class Keyring:
     """Finds the key behind a secret; the same question at the same time is asked of the store once."""
 
@@ -28,6 +37,7 @@ class Keyring:
         self._store = store
         self._known: OrderedDict[str, tuple[float, Key | None]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Key | None]] = {}
+        self._ends: dict[str, _End] = {}
 
     async def caller(self, authorization: str | None) -> Caller:
         """The caller behind an Authorization header; Unauthorized when there is none."""
@@ -46,7 +56,21 @@ class Keyring:
 
     async def end_of(self, caller: Caller) -> Unauthorized:
         """Returns, a second later at most, once the caller's key was revoked or is too old: a stream may be open for hours. All that
-        wait for one key cost one question a second; an outage of the store takes nobody's answer away."""
+        wait for one key cost one question a second, and one task; an outage of the store takes nobody's answer away."""
+        end = self._ends.get(caller.key_hash)
+        if end is None:
+            end = self._ends[caller.key_hash] = _End(asyncio.create_task(self._end_of(caller)))
+        end.waiting += 1
+        try:
+            return await asyncio.shield(end.task)
+        finally:
+            end.waiting -= 1
+            if not end.waiting:
+                end.task.cancel()
+                if self._ends.get(caller.key_hash) is end:
+                    del self._ends[caller.key_hash]
+
+    async def _end_of(self, caller: Caller) -> Unauthorized:
         while True:
             known_until, _ = self._known.get(caller.key_hash, (0.0, None))
             await asyncio.sleep(max(_LOOK_AGAIN_S, known_until - time.monotonic()))
