@@ -12,7 +12,7 @@ import resource
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +143,7 @@ def _serve_by_hand(port: int) -> None:
         return Response(status_code=204)
 
     async def events(_: Request) -> Response:
-        async def pieces() -> Any:
+        async def pieces() -> AsyncIterator[bytes]:
             yield b'id: 1\nevent: status\ndata: {"kind":"status"}\n\n'
 
         return StreamingResponse(pieces(), media_type="text/event-stream")

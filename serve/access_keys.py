@@ -62,6 +62,13 @@ async def revoke_key(ask: Writing, key_id: str) -> Response:
 
 
 async def issue_ticket(ask: Reading) -> Response:
-    """A ticket for `/ws?ticket=…`, good once and for half a minute."""
+    """A ticket for `/ws?ticket=…`, good once and for half a minute.
+
+    On that WebSocket, messages are JSON objects. Sent there: `{"type": "subscribe", "run_id", "after"}` and `{"type": "unsubscribe",
+    "run_id"}` (a run's events), `{"type": "watch", "after", "origin"}` and `{"type": "unwatch"}` (every change of what is yours),
+    `{"type": "ping"}`. Got there: `{"type": "event", "event"}`, `{"type": "watching", "after", "origin", "complete"}`, `{"type":
+    "change", "change": {"seq", "entity", "id", "op", "conversation_id"}}`, `{"type": "pong"}`, `{"type": "error", "error",
+    "run_id"}`, `{"type": "closing", "resume": {RUN_ID: SEQ}, "changes": SEQ}`. Closed with 1008 when the key ends, 1012 at a
+    restart, 1013 when its reader is too slow: come again after the last number seen."""
     ticket = await ask.edge.tickets.issue(ask.caller.key_hash)
     return json_answer(Ticket(ticket=ticket, expires_in_s=LIFE_S), 201)
