@@ -49,8 +49,8 @@ def _result(parsed: Parsed, chunk_chars: int) -> bytes:
     from actors.ingest.splitter import split
 
     spans = split(parsed.text, parsed.blocks, chunk_chars)
-    whole = language.of_document(parsed.text)
-    chunks = [(s.start, s.end, s.page, s.path, language.of_passage(parsed.text[s.start : s.end], whole)) for s in spans]
+    whole, languages = language.of_all(parsed.text, [(s.start, s.end) for s in spans])
+    chunks = [(s.start, s.end, s.page, s.path, spoken) for s, spoken in zip(spans, languages, strict=True)]
     return orjson.dumps(
         {
             "media_type": parsed.media_type,

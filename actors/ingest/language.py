@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,11 @@ def _letters(text: str) -> str:
 
 def guess(text: str) -> tuple[str, float]:
     """(language, probability) of a text, however short."""
-    labels, scores = _model().predict(_letters(text), k=1)
+    return _guess(_letters(text))
+
+
+def _guess(letters: str) -> tuple[str, float]:
+    labels, scores = _model().predict(letters, k=1)
     return (str(labels[0]).removeprefix("__label__"), float(scores[0])) if labels else ("", 0.0)
 
 
@@ -41,7 +46,7 @@ def of_document(text: str) -> str | None:
     letters = _letters(text)
     if len(letters) < 12:
         return None
-    language, sure = guess(letters)
+    language, sure = _guess(letters)
     return language if sure >= 0.3 else None
 
 
@@ -50,5 +55,13 @@ def of_passage(text: str, document: str | None) -> str | None:
     letters = _letters(text[:_LOOKED_AT])
     if len(letters) < _SHORT:
         return document
-    language, sure = guess(letters)
+    language, sure = _guess(letters)
     return language if sure >= _SURE else document
+
+
+def of_all(text: str, spans: Sequence[tuple[int, int]]) -> tuple[str | None, list[str | None]]:
+    """The language of a text, and of each of its passages; where there is but one, it has the text's."""
+    whole = of_document(text)
+    if len(spans) == 1:
+        return whole, [whole]
+    return whole, [of_passage(text[start:end], whole) for start, end in spans]

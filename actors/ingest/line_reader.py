@@ -71,16 +71,11 @@ def document_id(project_id: str, external_id: str) -> str:
 
 
 def _chunks(text: str, target: int) -> tuple[list[NewChunk], str | None]:
-    whole = language.of_document(text)
+    spans = split_short(text, target)
+    whole, languages = language.of_all(text, [(span.start, span.end) for span in spans])
     chunks = [
-        NewChunk(
-            ordinal=number,
-            text=text[span.start : span.end],
-            start=span.start,
-            end=span.end,
-            language=language.of_passage(text[span.start : span.end], whole),
-        )
-        for number, span in enumerate(split_short(text, target))
+        NewChunk(ordinal=number, text=text[span.start : span.end], start=span.start, end=span.end, language=spoken)
+        for number, (span, spoken) in enumerate(zip(spans, languages, strict=True))
     ]
     return chunks, whole
 
