@@ -11,6 +11,7 @@ NAMES = (
     "commands",
     "index",
     "retrieval",
+    "ingest",
     "models",
     "language_latency",
     "answer_latency",
@@ -20,7 +21,7 @@ NAMES = (
     "recovery",
     "answers",
 )
-NEED_SAMPLES = ("retrieval", "models", "answers")
+NEED_SAMPLES = ("retrieval", "ingest", "models", "answers")
 
 
 def main(wanted: list[str]) -> int:

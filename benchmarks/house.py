@@ -71,15 +71,15 @@ def rows(samples: Path, name: str, file: str) -> list[dict[str, Any]]:
 
 
 class OnnxSentences:
-    """The default embedder's weights on one thread of this process."""
+    """The default embedder's weights in this process, on one thread unless more are asked for."""
 
-    def __init__(self, folder: Path, space: str) -> None:
+    def __init__(self, folder: Path, space: str, threads: int = 1) -> None:
         import onnxruntime
         import onnxruntime_extensions
 
         options = onnxruntime.SessionOptions()
         options.register_custom_ops_library(onnxruntime_extensions.get_library_path())
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         (path,) = folder.glob("*.onnx")
         self._session = onnxruntime.InferenceSession(str(path), options)
         self._space = space
