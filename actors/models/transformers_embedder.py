@@ -55,6 +55,11 @@ class TransformersEmbedder:
         self._thread = InferenceThread(ENGINE, settings.queue)
         self._speed = Speed(units_min=16)
 
+    @property
+    def loaded(self) -> Loaded:
+        """The model itself, for measurements."""
+        return self._loaded
+
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """See `Embedder.embed`."""
         if len(request.texts) > TEXTS_MAX:

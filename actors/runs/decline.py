@@ -20,7 +20,7 @@ _REFUSES = re.compile(
 
 def hopeless(hits: Sequence[Hit]) -> bool:
     """Nothing found bears on the question."""
-    return not hits or hits[0].score < HOPELESS
+    return max((hit.score for hit in hits), default=0.0) < HOPELESS  # a reranker may put another one first
 
 
 def vacuous(question: str, answer: str) -> bool:
