@@ -1,10 +1,13 @@
 """What the house costs: second start to ready and to the first answer, memory and processor while idle, peak memory at work.
 
 Starts an instance of its own with `perenne up` in a scratch home, so that nothing else is measured. Run as
-`python -m benchmarks.running`; PERENNE_PROFILE and PERENNE_MODELS choose the models.
+`python -m benchmarks.running`; PERENNE_PROFILE and PERENNE_MODELS choose the models. At work, two people ask one question after
+another, no two alike, whose answers are in documents, while long documents are taken in; memory is looked at every second.
 """
 
+import argparse
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -16,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -30,10 +34,12 @@ from perenne.settings import load_settings
 
 IDLE_S = 60.0  # over how long idle processor time is measured
 SETTLE_S = 20.0  # rest before it
-SAMPLE_S = 0.3  # between two looks at memory while it works
-LOOKS = 5  # at the same processes, before new ones are looked for
-WORK_DOCUMENTS, WORK_PARAGRAPHS = 4, 400  # taken in while answers are written: 4 files of 50,000 characters
-WORK_QUESTIONS = 4  # answered one after another by each of two who ask
+SAMPLE_S = 1.0  # from one look at memory to the next while it works
+LOOKS = 3  # at the same processes, before new ones are looked for
+WORK_S = 90.0  # of work; what is begun by then is finished
+ASKING = 2  # people, each with one question at a time
+FACTS = 200  # documents with an answer each
+WORK_PARAGRAPHS = 3_000  # of a document that is taken in meanwhile: about 400,000 characters
 _START_S = 600.0  # a first start may fetch weights
 _TEXT = "The lighthouse of Ushant was built in 1863 and its light is seen from 32 nautical miles away. Its keeper was Marie Kerbrat."
 _QUESTION = "When was the lighthouse of Ushant built?"
@@ -81,7 +87,9 @@ def sampled(home: Path) -> Iterator[list[float]]:
 
     def look() -> None:
         held = processes(home)  # to look for them takes longer than to measure them
-        while not over.wait(SAMPLE_S):
+        due = time.monotonic() + SAMPLE_S
+        while not over.wait(max(0.0, due - time.monotonic())):
+            due = max(due + SAMPLE_S, time.monotonic())
             sizes.append(float(sum(pss_bytes(process) for process in held)))
             if len(sizes) % LOOKS == 0:
                 held = processes(home)
@@ -148,20 +156,75 @@ async def add_text(port: int, home: Path, path: Path) -> None:
             await client.wait_job(added.job.id)
 
 
-async def work(port: int, home: Path, scratch: Path) -> None:
+@dataclass
+class Work:
+    """What was done: answers in all, those from documents, those with the right year; passages taken in; and for how long."""
+
+    answers: int = 0
+    grounded: int = 0
+    right: int = 0
+    passages: int = 0
+    seconds: float = 0.0
+
+
+def fact(number: int) -> tuple[str, str, str]:
+    """A text, a question that it answers, and the answer. Each has a name and a year of its own."""
+    name = "".join("bdfglmnprstv"[int(d)] + "aeiou"[int(d) % 5] for d in f"{number:03}").title()
+    year = str(1500 + number * 2)
+    text = (
+        f"The lighthouse of {name} was built in {year} and its light is seen from {10 + number % 25} nautical miles away. "
+        f"Its keeper was Marie {name[::-1].title()}, who lived there for {3 + number % 40} years."
+    )
+    return text, f"When was the lighthouse of {name} built?", year
+
+
+def write_facts(path: Path) -> None:
+    lines = ({"id": f"fact-{n}", "title": "Lighthouses", "text": fact(n)[0]} for n in range(FACTS))
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def write_long(path: Path, number: int) -> None:
+    """A document like no other."""
+    path.write_text("\n\n".join(f"Log {number}, page {page}. {_TEXT}" for page in range(WORK_PARAGRAPHS)))
+
+
+async def work(port: int, home: Path, scratch: Path, work_s: float) -> Work:
     """Answers are written while documents are taken in: what costs most memory at once."""
-    paths: list[Path] = []
-    for number in range(WORK_DOCUMENTS):
-        path = scratch / f"work-{number}.txt"
-        path.write_text("\n\n".join(f"{number}.{part}. {_TEXT}" for part in range(WORK_PARAGRAPHS)))
-        paths.append(path)
+    done, questions = Work(), iter(range(FACTS))
     async with perenne.connect(f"http://127.0.0.1:{port}", home=str(home)) as client:
+        project = (await client.create_project("work")).id
+        lines = scratch / "facts.jsonl"
+        await asyncio.to_thread(write_facts, lines)
+        job = await client.wait_job((await client.add_jsonl(lines, project)).id)
+        if job.state != "done":
+            raise SystemExit(f"the facts could not be taken in: {job.reason}")
+        began = time.monotonic()
 
         async def ask() -> None:
-            for _ in range(WORK_QUESTIONS):
-                await client.ask(_QUESTION, "default")
+            while time.monotonic() - began < work_s and (number := next(questions, None)) is not None:
+                _, question, year = fact(number)
+                answer = await client.ask(question, project)
+                done.answers += 1
+                done.grounded += answer.grounded
+                done.right += answer.grounded and year in answer.text
 
-        await asyncio.gather(ask(), ask(), *(add_text(port, home, path) for path in paths))
+        async def take_in() -> None:
+            number = 0
+            while time.monotonic() - began < work_s:
+                path = scratch / f"log-{number}.txt"
+                await asyncio.to_thread(write_long, path, number)
+                added = await client.add(path, "default")
+                job = await client.wait_job(added.job.id) if added.job is not None else None
+                if job is None or job.state != "done":
+                    raise SystemExit(f"{path.name} was not taken in: {'it is there already' if job is None else job.reason}")
+                done.passages += (await client.document(added.document.id)).chunks
+                number += 1
+
+        await asyncio.gather(take_in(), *(ask() for _ in range(ASKING)))
+        done.seconds = time.monotonic() - began
+    if done.grounded == 0:
+        raise SystemExit(f"none of {done.answers} answers was from the documents: this was no work")
+    return done
 
 
 def idle(home: Path) -> tuple[float, float, list[tuple[str, float, float]]]:
@@ -196,6 +259,9 @@ def show(rows: list[tuple[str, float, float]]) -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work-s", type=float, default=WORK_S, help="seconds of answers and documents")
+    work_s = parser.parse_args().work_s
     with tempfile.TemporaryDirectory(prefix="ph-") as scratch:
         home, port = Path(scratch, "home"), free_port()
         text = Path(scratch, "ushant.txt")
@@ -207,7 +273,7 @@ def main() -> int:
             asyncio.run(first_answer(port, home))
             answer_s = time.monotonic() - begun
             with sampled(home) as sizes:
-                asyncio.run(work(port, home, Path(scratch)))
+                done = asyncio.run(work(port, home, Path(scratch), work_s))
             time.sleep(SETTLE_S)
             share, pss, rows = idle(home)
             weights = weights_bytes(home)
@@ -225,7 +291,12 @@ def main() -> int:
             max(sizes) / 1e9,
             unit="GB PSS",
             goal="ours <= 6",
-            note=f"{len(sizes)} looks",
+            note=f"{len(sizes)} looks in {done.seconds:.0f} s",
+        ),
+        Figure("answers from documents meanwhile", done.grounded, done.answers, note="theirs: questions asked"),
+        Figure("answers with the right year meanwhile", done.right, done.answers, note="theirs: questions asked"),
+        Figure(
+            "passages taken in meanwhile", done.passages / done.seconds, unit="passages/s", note=f"{done.passages:,} in all"
         ),
         Figure("processes left after Ctrl-C", left, goal="ours <= 0"),
     ]
