@@ -317,13 +317,16 @@ class ActorPerenne(Perenne):
         return await self._directory.call(names.SUPERVISOR, "status", timeout_s=5.0)
 
     async def models(self) -> tuple[ModelState, ...]:
-        async def state(role: str) -> ModelState:
+        async def state(role: str) -> ModelState | None:
             try:
                 return await self._directory.call(role, "state", timeout_s=3.0)
             except PerenneError as error:
+                if role == names.RERANKING and isinstance(error, Unavailable):
+                    return None  # most instances have none
                 return ModelState(role=role, model_id="", phase="failed", detail=str(error))
 
-        return tuple(await asyncio.gather(*(state(role) for role in names.MODELS)))
+        states = await asyncio.gather(*(state(role) for role in names.MODELS))
+        return tuple(one for one in states if one is not None)
 
     async def keys(self) -> tuple[Key, ...]:
         return await self._store.read("keys", user_id=self._user)
