@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +244,8 @@ def prompt_of(home: Path, asked: Asked) -> GenerateRequest | None:
     steps = {step["name"]: step for step in (json.loads(row[0]) for row in rows)}
     if "generate" not in steps:
         return None
-    read = asked.hits[: steps["generate"]["passages"]]
+    texts = dict(zip(steps["read"]["chunk_ids"], steps["read"]["texts"], strict=True))
+    read = [replace(hit, text=texts[hit.chunk_id]) for hit in asked.hits if hit.chunk_id in texts]
     return GenerateRequest(
         request_id=asked.run_id,
         messages=grounded_messages(asked.question, read, (), language_of(asked.question)),

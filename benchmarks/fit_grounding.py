@@ -3,9 +3,9 @@
 Questions of a seed of their own, half of them without their passage, are answered through the real cores and the default
 model; no question and no passage that `benchmarks/answers.py` evaluates is among them. Drafts are kept in
 build/fit/grounding.jsonl and not asked for again, so that the features can change without another hour of the model. A row is
-positive when the question's passage was there to be found. A logistic regression with a little ridge, by Newton's method, one for
-facts and one for decisions, both held towards all of them together. Another question's draft in a draft's place does not fit; it
-shows whether inventions are seen.
+positive when the question's passage was among those that the model read; what is held out is counted by whether there was one.
+A logistic regression with a little ridge, by Newton's method, one for facts and one for decisions, both held towards all of them
+together. Another question's draft in a draft's place does not fit; it shows whether inventions are seen.
 """
 
 import argparse
@@ -20,7 +20,8 @@ import numpy as np
 
 from actors.models.replicas import LanguageReplica
 from actors.runs.answer import cosines_of
-from actors.runs.cite import places, texts_to_embed
+from actors.runs.cite import claims_in, places, texts_to_embed
+from actors.runs.decline import refuses, vacuous
 from actors.runs.fuse import probability
 from actors.runs.judge import FEATURES, KINDS, LIKELY, Evidence, evidence, invented
 from benchmarks.fit_fusion import logistic
@@ -44,11 +45,14 @@ DRAFTS = Path("build", "fit", "grounding.jsonl")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A draft as the judge sees it, and whether the documents answer. `real`: the question's own draft."""
+    """A draft as the judge sees it. `answerable`: the documents answer; `label`: the passage that does was read, too. `real`: the
+    question's own draft. `empty`: declined before it is judged."""
 
     seen: Evidence
     label: bool
+    answerable: bool
     real: bool
+    empty: bool
 
 
 def fitting(samples: Path, most: int) -> Draw:
@@ -61,8 +65,8 @@ def fitting(samples: Path, most: int) -> Draw:
     return Draw(kept, drawn.gold, drawn.leave_out)
 
 
-async def draft(house: House, project: str, drawn: Drawn) -> dict[str, Any] | None:
-    """What the model read and wrote for one question; None when nothing found was worth reading."""
+async def draft(house: House, project: str, drawn: Drawn) -> dict[str, Any]:
+    """What the model read and wrote for one question; no draft when nothing found was worth reading."""
     run_id = new_id("run")
     post = PostMessage(
         command_id=new_id("cmd"),
@@ -77,17 +81,18 @@ async def draft(house: House, project: str, drawn: Drawn) -> dict[str, Any] | No
     await house.store.write(post)
     await house.directory.call(names.RUN_HOST, "start", timeout_s=5.0, run_id=run_id)
     hits: list[dict[str, Any]] = []
-    text, passages, over = "", 0, False
+    text, over = "", False
+    read: list[int] = []
     async for event in follow_run(house.directory, house.store, USER, run_id):
         if event.kind == "sources":
             hits = event.data["hits"]
-        elif event.kind == "step" and event.data["name"] == "generate":
-            passages = event.data["passages"]
+        elif event.kind == "step" and event.data["name"] == "read":
+            read = event.data["chunk_ids"]
         elif event.kind == "restarted":
             over = True
-        elif event.kind == "delta" and passages and not over:
+        elif event.kind == "delta" and read and not over:
             text += event.data["text"]
-    return None if not text else {**asdict(drawn), "hits": hits[:passages], "draft": text}
+    return {**asdict(drawn), "hits": [hit for hit in hits if hit["chunk_id"] in read], "draft": text}
 
 
 def kept_drafts() -> list[dict[str, Any]]:
@@ -108,9 +113,7 @@ async def collect(home: Path, models: Path, samples: Path, drawn: Draw, missing:
     await house.begin()
     project = await house.mixed(samples, drawn.leave_out)
     for number, one in enumerate(missing, 1):
-        row = await draft(house, project, one)
-        if row is not None:
-            keep(row)
+        keep(await draft(house, project, one))
         print(f"{number}/{len(missing)}", flush=True)
 
 
@@ -118,25 +121,29 @@ def rows_of(drafts: list[dict[str, Any]], embedder: OnnxSentences) -> dict[str, 
     """Evidence and label of each draft, by kind; and of the next question's draft put in its place, which is no answer to it."""
     found: dict[str, list[Row]] = {kind: [] for kind in KINDS}
     by_language = {
-        language: [row for row in drafts if row["language"] == language] for language in {r["language"] for r in drafts}
+        language: [row for row in drafts if row["language"] == language and row["draft"]]
+        for language in {r["language"] for r in drafts}
     }
     for own in by_language.values():
         for number, row in enumerate(own):
             strange = own[(number + 1) % len(own)]["draft"]
-            for text, label, real in ((row["draft"], bool(row["answerable"]), True), (strange, False, False)):
+            there = bool(row["answerable"])
+            label = there and any(hit["external_id"] == row["document"] for hit in row["hits"])
+            for text, own_draft in ((row["draft"], True), (strange, False)):
                 seen = seen_in(row, text, embedder)
                 if seen is not None:
-                    found[seen.kind].append(Row(seen, label, real))
+                    empty = refuses(text) or vacuous(row["text"], text)
+                    found[seen.kind].append(Row(seen, label and own_draft, there and own_draft, own_draft, empty))
     return found
 
 
 def seen_in(row: dict[str, Any], text: str, embedder: OnnxSentences) -> Evidence | None:
     """Evidence for a text as the answer to a row's question."""
     hits = decode(tuple[Hit, ...], row["hits"])
-    texts = texts_to_embed(text, hits)
+    texts = texts_to_embed(claims_in(text), hits)
     vectors = embedder.vectors(texts)
     embedded = Embeddings(space="", dimension=vectors.shape[1], count=len(texts), data=vectors.astype("<f4").tobytes())
-    cosines = cosines_of(texts, texts_to_embed(text, []), embedded)
+    cosines = cosines_of(texts, claims_in(text), embedded)
     return evidence(row["text"], places(row["text"], text, hits, cosines, row["language"]), hits)
 
 
@@ -152,16 +159,18 @@ def fitted(rows: dict[str, list[Row]]) -> dict[str, np.ndarray]:
     return {kind: weights_of(rows[kind], prior) for kind in KINDS}
 
 
-def held_out(rows: dict[str, list[Row]]) -> dict[str, float]:
-    """Shares that would be declined, each row judged by a fit without it."""
+def held_out(rows: dict[str, list[Row]], unread: list[dict[str, Any]]) -> dict[str, float]:
+    """Shares that would be declined, each row judged by a fit without it. `unread`: declined before anything was read."""
     declined: dict[str, list[bool]] = {"answerable": [], "unanswerable": [], "another's answer": []}
+    for row in unread:
+        declined["answerable" if row["answerable"] else "unanswerable"].append(True)
     for fold in range(FOLDS):
         weights = fitted({kind: [row for n, row in enumerate(rows[kind]) if n % FOLDS != fold] for kind in KINDS})
         for kind in KINDS:
             for row in rows[kind][fold::FOLDS]:
-                group = "answerable" if row.label else "unanswerable" if row.real else "another's answer"
+                group = "answerable" if row.answerable else "unanswerable" if row.real else "another's answer"
                 likely = probability(row.seen.row, tuple(weights[kind]))
-                declined[group].append(likely < LIKELY or invented(row.seen))
+                declined[group].append(likely < LIKELY or row.empty or invented(row.seen))
     return {group: round(float(np.mean(those)), 2) for group, those in declined.items()}
 
 
@@ -171,7 +180,7 @@ def main() -> None:
     parser.add_argument("--models", default="build/models", type=Path)
     parser.add_argument("--home", type=Path, help="keep the instance here and use it again")
     parser.add_argument(
-        "--most", type=int, default=45, help="answerable questions of each language, and as many without answer"
+        "--most", type=int, default=50, help="answerable questions of each language, and as many without answer"
     )
     given = parser.parse_args()
     samples = samples_of(given.samples)
@@ -184,7 +193,7 @@ def main() -> None:
     wanted = {one.id for one in drawn.questions}
     drafts = [row for row in kept_drafts() if row["id"] in wanted]
     rows = rows_of(drafts, OnnxSentences(given.models / SPACE, SPACE))
-    declined = held_out(rows)
+    declined = held_out(rows, [row for row in drafts if not row["draft"]])
     print("held out, declined:", declined)
     weights = {kind: [round(float(w), 4) for w in found] for kind, found in fitted(rows).items()}
     for kind in KINDS:

@@ -8,8 +8,9 @@ from array import array
 from dataclasses import dataclass, replace
 
 from actors.runs import budget, plan, prompt, replies
-from actors.runs.cite import SUPPORTED, Cosines, Placed, marked, places, strongest, texts_to_embed
+from actors.runs.cite import SUPPORTED, Cosines, Placed, claims_in, marked, places, strongest, texts_to_embed
 from actors.runs.decline import hopeless, refuses, vacuous
+from actors.runs.excerpt import excerpts
 from actors.runs.journal import Journal, data_of
 from actors.runs.judge import LIKELY, evidence, holds_across, invented, likelihood
 from actors.runs.model import Model
@@ -125,15 +126,15 @@ class Answering:
             return await self._declined("nothing found")
         async with _Turn(self._tools.generating, self._journal):
             state = await self._tools.model.ready(self._tell)
-            read = await self._read(hits, state)
+            read, shown = await self._read(query, hits, state)
             await self._journal.note("status", stage="writing", detail="")
-            messages = prompt.grounded_messages(self._asked.question, read, self._asked.history, self._language)
+            messages = prompt.grounded_messages(self._asked.question, shown, self._asked.history, self._language)
             request = self._request(messages, grounded=True)
-            await self._journal.note("step", name="generate", model=state.model_id, seed=request.seed, passages=len(read))
+            await self._journal.note("step", name="generate", model=state.model_id, seed=request.seed)
             written = await self.writer.write(request, self._past.text)
         if refuses(written.text) or vacuous(query, written.text):
             return await self._declined("the model found nothing", written.usage)
-        placed = places(query, written.text, read, await self._cosines(written.text, read), self._language)
+        placed = places(query, written.text, read, await self._cosines(claims_in(written.text), read), self._language)
         if not await self._held(query, placed, read):
             return await self._declined("no passage holds it", written.usage)
         best = strongest(placed)
@@ -208,18 +209,26 @@ class Answering:
         score_of = dict(zip(chunk_ids, scores, strict=True))
         return [hit_of(chunk, score_of[chunk.id]) for chunk in found.chunks]
 
-    async def _read(self, hits: list[Hit], state: ModelState) -> list[Hit]:
-        """The first hits, as many as the model reads in time."""
+    async def _read(self, query: str, hits: list[Hit], state: ModelState) -> tuple[list[Hit], list[Hit]]:
+        """Those of the first hits that the model reads, and what it reads of each. Whoever takes the run over reads the same."""
+        known = self._past.steps.get("read")
+        if known:
+            cut = dict(zip(known["chunk_ids"], known["texts"], strict=True))
+            read = [hit for hit in hits if hit.chunk_id in cut]
+            return read, [replace(hit, text=cut[hit.chunk_id]) for hit in read]
         talk = [text for _, text in self._asked.history[-prompt.HISTORY_MESSAGES :]]
-        texts = [prompt.passages_text([hit]) for hit in hits[:READ_MAX]]
+        offered = hits[:READ_MAX]
+        texts = [prompt.passages_text([hit]) for hit in offered]
         rest = " ".join([self._asked.question, *(text[:600] for text in talk)])
         counted = await self._tools.model.count([*texts, rest]) or tuple(budget.tokens_of(text) for text in [*texts, rest])
         allowed = budget.prompt_tokens(state, self._run.options.max_tokens or budget.ANSWER_TOKENS) - counted[-1] - 110
-        taken = budget.choose(hits[:READ_MAX], counted[:-1], allowed, READ_MAX)
-        if taken == 1 and counted[0] > allowed:
-            kept = max(200, int(len(hits[0].text) * allowed / counted[0]))
-            return [replace(hits[0], text=hits[0].text[:kept], end=hits[0].start + kept)]
-        return hits[:taken]
+        near: dict[str, float] = {}
+        if sum(counted[:-1]) > allowed:
+            near = {given: cosine for (_, given), cosine in (await self._cosines([query], offered)).items()}
+        shown = excerpts(query, offered, counted[:-1], allowed, near)
+        ids = [hit.chunk_id for hit in shown]
+        await self._journal.note("step", name="read", chunk_ids=ids, texts=[hit.text for hit in shown])
+        return [hit for hit in offered if hit.chunk_id in ids], shown
 
     async def _held(self, query: str, placed: list[Placed], read: list[Hit]) -> bool:
         """Whether the documents say it."""
@@ -238,17 +247,17 @@ class Answering:
         await self._journal.note("step", name="judge", about=found.kind, likely=round(likely, 4), row=row)
         return likely >= LIKELY and not invented(found)
 
-    async def _cosines(self, answer: str, read: list[Hit]) -> Cosines:
-        """Cosines of the answer's sentences with the passages'; none without an embedder."""
-        texts = texts_to_embed(answer, read)
+    async def _cosines(self, own: list[str], read: list[Hit]) -> Cosines:
+        """Cosines of these sentences with the passages'; none without an embedder."""
+        texts = texts_to_embed(own, read)
         try:
             found: Embeddings = await self._tools.directory.call(
                 names.EMBEDDING, "embed", timeout_s=EMBED_S, request=EmbedRequest(texts=tuple(texts))
             )
         except PerenneError as error:
-            log.info("claims are compared by words alone: %s", error)
+            log.info("sentences are compared by words alone: %s", error)
             return {}
-        return cosines_of(texts, texts_to_embed(answer, []), found)
+        return cosines_of(texts, own, found)
 
     async def _declined(self, why: str, usage: Usage | None = None) -> Answered:
         """Say that the documents do not say. Words that were already shown are taken back first."""
@@ -263,7 +272,7 @@ class Answering:
 
 
 def cosines_of(texts: list[str], own: list[str], found: Embeddings) -> dict[tuple[str, str], float]:
-    """By sentence of the answer and sentence of a passage."""
+    """By one of `own` and one of `texts`, which `found` has the vectors of."""
     values = array("f", found.data)
     rows = [values[n * found.dimension : (n + 1) * found.dimension] for n in range(found.count)]
     by_text = dict(zip(texts, rows, strict=True))

@@ -1,9 +1,6 @@
 """How much of what was found the model gets to read: what its measured speed allows within the wait a person accepts."""
 
-from collections.abc import Sequence
-
 from perenne.messages.models import ModelState
-from perenne.messages.search import Hit
 
 READ_S = 9.0  # reading the prompt may take this long
 SPEED_UNKNOWN = 90.0  # tokens a second; a 1.5B model on two cores (measured), until this machine's figure is known
@@ -12,7 +9,6 @@ PROMPT_TOKENS_MAX = 3_000  # more passages than this no longer help a small mode
 ANSWER_TOKENS = 320  # default length of an answer
 CHARS_PER_TOKEN = 3.2  # of Spanish prose with Qwen's vocabulary; English has more
 _MARGIN = 64  # tokens that a chat template may add
-_RELATIVE_MIN = 0.04  # a passage this much less likely than the best only distracts
 
 
 def prompt_tokens(state: ModelState | None, answer_tokens: int) -> int:
@@ -26,13 +22,3 @@ def prompt_tokens(state: ModelState | None, answer_tokens: int) -> int:
 def tokens_of(text: str) -> int:
     """An estimate, on the high side."""
     return int(len(text) / CHARS_PER_TOKEN) + 4
-
-
-def choose(hits: Sequence[Hit], costs: Sequence[int], budget: int, passages_max: int) -> int:
-    """How many of the hits, from the first on, are read. The best one always is; it may be cut by whoever writes the prompt."""
-    taken, left = 0, budget
-    for hit, cost in zip(hits, costs, strict=True):
-        if taken >= passages_max or (taken and (cost > left or hit.score < _RELATIVE_MIN * hits[0].score)):
-            break
-        taken, left = taken + 1, left - cost
-    return taken

@@ -162,8 +162,11 @@ def _citation(support: Support, hit: Hit, start: int, end: int) -> Citation:
     )
 
 
-def texts_to_embed(answer: str, hits: Sequence[Hit]) -> list[str]:
-    """Every sentence whose meaning `cite` compares, once each."""
-    own = [sentence.text for sentence in sentences(unmarked(answer))]
-    given = [sentence.text for hit in hits for sentence in sentences(hit.text)]
-    return list(dict.fromkeys([*own, *given]))
+def claims_in(answer: str) -> list[str]:
+    """The sentences of an answer, without marks."""
+    return [sentence.text for sentence in sentences(unmarked(answer))]
+
+
+def texts_to_embed(own: Sequence[str], hits: Sequence[Hit]) -> list[str]:
+    """These sentences and every one of the passages, once each."""
+    return list(dict.fromkeys([*own, *(sentence.text for hit in hits for sentence in sentences(hit.text))]))

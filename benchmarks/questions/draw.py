@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.house import corpus, rows
 from benchmarks.questions.split import fits
 
-SEED = "perenne-answers-2"  # nothing was tuned or fitted on what it draws
+SEED = "perenne-answers-3"  # nothing was tuned or fitted on what it draws
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,13 +152,6 @@ def test_a_slow_model_reads_less_and_a_small_context_is_never_overrun():
     assert budget.prompt_tokens(state(context_tokens=1024), 512) <= 1024 - 512
 
 
-def test_passages_are_taken_while_they_fit_and_matter():
-    hits = [hit("a", 0.9), hit("b", 0.8), hit("c", 0.001)]
-    assert budget.choose(hits, [100, 100, 10], 500, 5) == 2
-    assert budget.choose(hits, [100, 600, 10], 500, 5) == 1
-    assert budget.choose(hits, [900, 100, 10], 500, 5) == 1, "the best one is always read"
-
-
 MILL = "The mill burned in 1902. Its steam engine was built by Robert Hale in 1854. Forty looms were driven by it."
 
 
