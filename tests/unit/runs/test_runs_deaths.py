@@ -54,6 +54,23 @@ async def test_a_host_killed_mid_answer_goes_on_from_the_text_that_was_seen(worl
     assert kinds(events).count("done") == 1
 
 
+async def test_who_takes_an_answer_over_gives_the_model_the_same_to_read(world):
+    world.answer, world.language.token_s = LONG.strip(), 0.02
+    world.language.context_tokens = 520  # room for some sentences of the passages
+    posted = await world.post(QUESTION)
+    await saying(world, posted.run.id)
+    await world.kill_host()
+    world.language.token_s, world.language.context_tokens = 0.0, 4096  # another would choose more now
+    world.start_host()
+    await world.ended(posted.run.id)
+
+    first, second = world.language.requests[0], world.language.requests[-1]
+    assert "Robert Hale" in first.messages[0].content
+    assert "forty looms" not in first.messages[0].content, "not everything was read"
+    assert second.prefix
+    assert second.messages == first.messages
+
+
 async def test_a_host_killed_mid_answer_says_that_it_begins_again_where_the_engine_cannot_continue(world):
     from perenne.errors import InvalidRequest
 
