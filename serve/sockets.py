@@ -170,6 +170,9 @@ class Socket:
             await work
         except Exception as error:
             self._over(name, error)
+        finally:
+            if self._tasks.get(name) is asyncio.current_task():
+                del self._tasks[name]
 
     async def _follow(self, run_id: str, after: int) -> None:
         run: Run = await self._caller.run(self._edge.store, run_id)

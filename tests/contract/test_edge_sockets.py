@@ -16,6 +16,7 @@ import websockets
 import serve.channels
 import serve.sockets
 from perenne import names
+from perenne.actor_api import ActorPerenne
 from perenne.api import Perenne
 from perenne.client import connect
 from perenne.errors import Forbidden, Unauthorized
@@ -340,6 +341,21 @@ async def test_the_client_follows_changes_through_cut_connections_each_once(hous
         async with followed(client, after=start.seq, origin="another") as change:
             assert (await change()).op == "reset"
     between.close()
+
+
+async def test_the_client_inside_follows_the_same_changes(house: House) -> None:
+    client = ActorPerenne(house.directory, user_id="owner")
+    async with house.http() as http, house.http("other") as others:
+        async with followed(client) as change:
+            start = await change()
+            assert (start.entity, start.op) == ("feed", "start")
+            await new_conversation(others)
+            made = [await new_conversation(http) for _ in range(2)]
+            assert [(await change()).id for _ in made] == made
+        async with followed(client, after=start.seq, origin=start.id) as change:
+            assert (await change()).id == made[0]
+        async with followed(client, after=start.seq, origin="another") as change:
+            assert (await change()).op == "reset"
 
 
 async def test_the_client_says_why_it_may_not_follow_changes(house: House) -> None:
