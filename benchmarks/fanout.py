@@ -1,7 +1,7 @@
 """A message to a thousand WebSockets, ten times a second, through a running instance: commit, feed, edge, HAProxy. And how long the
 first event of a run takes over server-sent events and over a WebSocket.
 
-Beside it, by turns, what one would write by hand: Starlette on bare uvicorn that sends each message, from memory, to every socket
+Beside it, in the same run, what one would write by hand: Starlette on bare uvicorn that sends each message, from memory, to every socket
 it holds. `python -m benchmarks.fanout` starts an instance of its own with the tiny profile. The readers run in this process."""
 
 import argparse
