@@ -163,6 +163,5 @@ async def test_a_full_line_of_texts_says_busy_and_when_by_what_batches_took(made
     with pytest.raises(Busy) as refused:
         await embedder.embed(long)
     # The first guess was 2 s a batch; by now it is what the last ones took, for the one that waits and the one in hand.
-    mean = sum(batch_s) / len(batch_s)
-    assert 0.3 * mean < refused.value.retry_after_s / 2 < 3 * mean + 0.3
+    assert 0.1 * min(batch_s) < refused.value.retry_after_s / 2 < max(batch_s) + 0.2
     assert [answer.count for answer in await asyncio.gather(*calls)] == [96, 96]

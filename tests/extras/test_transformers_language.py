@@ -166,8 +166,7 @@ async def test_a_full_line_says_busy_and_when_by_what_answers_took(slow) -> None
     with pytest.raises(Busy) as refused:
         await read(slow, asked("run"))
     # The first guess was 2 s a job; by now it is what the last ones took, for the one that waits and the one in hand.
-    mean = sum(took) / len(took)
-    assert 0.4 * mean < refused.value.retry_after_s / 2 < 2.5 * mean + 0.2
+    assert 0.1 * min(took) < refused.value.retry_after_s / 2 < max(took) + 0.2
     await asyncio.gather(*readers)
     for stream in long:
         await stream.aclose()
