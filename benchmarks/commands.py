@@ -29,11 +29,10 @@ from perenne.messages.commands import (
     CreateConversation,
     CreateProject,
     CreateUser,
-    EventBatch,
-    NewEvent,
     PostMessage,
     StartAttempt,
 )
+from perenne.messages.event_batch import EventBatch, NewEvent
 from perenne.settings import load_settings
 from perenne.store import Store
 

@@ -233,8 +233,15 @@ class ActorPerenne(Perenne):
             "conversations", user_id=self._user, project_id=await self._project_id(project), limit=limit, after=after
         )
 
-    async def messages(self, conversation_id: str, *, limit: int = 200, after: str | None = None) -> Page[Message]:
-        return await self._store.read("messages", user_id=self._user, conversation_id=conversation_id, limit=limit, after=after)
+    async def messages(
+        self, conversation_id: str, *, leaf: str | None = None, limit: int = 200, after: str | None = None
+    ) -> Page[Message]:
+        return await self._store.read(
+            "messages", user_id=self._user, conversation_id=conversation_id, limit=limit, after=after, leaf_id=leaf
+        )
+
+    async def choose(self, message_id: str) -> Conversation:
+        return await self._store.write(commands.ChooseBranch(**self._ids(), message_id=message_id))
 
     async def delete_conversation(self, conversation_id: str) -> None:
         await self._store.write(commands.DeleteConversation(**self._ids(), conversation_id=conversation_id))
@@ -245,6 +252,8 @@ class ActorPerenne(Perenne):
         *,
         conversation_id: str | None = None,
         project: str | None = None,
+        parent: str | None = None,
+        edits: str | None = None,
         options: RunOptions | None = None,
     ) -> MessagePosted:
         posted: MessagePosted = await self._store.write(
@@ -256,6 +265,8 @@ class ActorPerenne(Perenne):
                 run_id=new_id("run"),
                 text=text,
                 project_id=await self._project_id(project),
+                parent_id=parent,
+                edits=edits,
                 options=options or RunOptions(),
             )
         )

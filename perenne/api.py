@@ -48,6 +48,7 @@ class Answer:
     citations: tuple[Citation, ...]
     sources: tuple[Hit, ...]
     conversation_id: str
+    question_id: str
     message_id: str
     run_id: str
     state: str
@@ -163,7 +164,15 @@ class Perenne(ABC):
     ) -> Page[Conversation]: ...
 
     @abstractmethod
-    async def messages(self, conversation_id: str, *, limit: int = 200, after: str | None = None) -> Page[Message]: ...
+    async def messages(
+        self, conversation_id: str, *, leaf: str | None = None, limit: int = 200, after: str | None = None
+    ) -> Page[Message]:
+        """The messages of one branch, in order: the one that ends with the message `leaf`, else the one that is shown. `siblings` of
+        each are the ids of all that follow the same message."""
+
+    @abstractmethod
+    async def choose(self, message_id: str) -> Conversation:
+        """Show the branch of this message from now on, with the newest of what follows it."""
 
     @abstractmethod
     async def delete_conversation(self, conversation_id: str) -> None: ...
@@ -175,13 +184,17 @@ class Perenne(ABC):
         *,
         conversation_id: str | None = None,
         project: str | None = None,
+        parent: str | None = None,
+        edits: str | None = None,
         options: RunOptions | None = None,
     ) -> MessagePosted:
-        """Post a question. Once this returns, question and run are on disk and the answer will come; see `events`."""
+        """Post a question. Once this returns, question and run are on disk and the answer will come, after those that were asked for
+        before it; see `events`. It follows the answer `parent`, else the last message that is shown; with `edits` it stands beside
+        that question, and the conversation gets a branch. NotFound when `conversation_id` has no such message."""
 
     @abstractmethod
     async def regenerate(self, message_id: str, *, options: RunOptions | None = None) -> MessagePosted:
-        """A new answer to the question behind this answer (or to this question)."""
+        """A new answer to the question behind this answer (or to this question), beside those that there are."""
 
     @abstractmethod
     async def run(self, run_id: str) -> Run: ...
@@ -262,11 +275,15 @@ class Perenne(ABC):
         project: str | None = None,
         *,
         conversation_id: str | None = None,
+        parent: str | None = None,
+        edits: str | None = None,
         options: RunOptions | None = None,
         on_event: Callable[[RunEvent], None] | None = None,
     ) -> Answer:
-        """Ask and wait for the whole answer. `on_event` sees every event on its way. EngineFailed when the run failed."""
-        posted = await self.post(question, conversation_id=conversation_id, project=project, options=options)
+        """Ask (see `post`) and wait for the whole answer. `on_event` sees every event on its way. EngineFailed when the run failed."""
+        posted = await self.post(
+            question, conversation_id=conversation_id, project=project, parent=parent, edits=edits, options=options
+        )
         sources: tuple[Hit, ...] = ()
         async with aclosing(self.events(posted.run.id)) as events:
             async for event in events:
@@ -288,6 +305,7 @@ def _answer(posted: MessagePosted, done: RunEvent, sources: tuple[Hit, ...]) -> 
         citations=decode(tuple[Citation, ...], done.data.get("citations", [])),
         sources=sources,
         conversation_id=posted.run.conversation_id,
+        question_id=posted.question.id,
         message_id=posted.reply.id,
         run_id=posted.run.id,
         state=done.data.get("state", "done"),

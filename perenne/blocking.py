@@ -95,6 +95,7 @@ class SyncPerenne:
     ask = _waited(Perenne.ask)
     conversations = _waited(Perenne.conversations)
     messages = _waited(Perenne.messages)
+    choose = _waited(Perenne.choose)
     delete_conversation = _waited(Perenne.delete_conversation)
     post = _waited(Perenne.post)
     regenerate = _waited(Perenne.regenerate)

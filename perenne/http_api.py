@@ -235,10 +235,14 @@ class HttpPerenne(Perenne):
     ) -> Page[Conversation]:
         return await self._get(Page[Conversation], "/api/conversations", project=project, limit=limit, after=after)
 
-    async def messages(self, conversation_id: str, *, limit: int = 200, after: str | None = None) -> Page[Message]:
-        return await self._get(
-            Page[Message], f"/api/conversations/{_quoted(conversation_id)}/messages", limit=limit, after=after
-        )
+    async def messages(
+        self, conversation_id: str, *, leaf: str | None = None, limit: int = 200, after: str | None = None
+    ) -> Page[Message]:
+        where = f"/api/conversations/{_quoted(conversation_id)}/messages"
+        return await self._get(Page[Message], where, leaf=leaf, limit=limit, after=after)
+
+    async def choose(self, message_id: str) -> Conversation:
+        return decode(Conversation, await self._send("POST", f"/api/messages/{_quoted(message_id)}/choose"))
 
     async def delete_conversation(self, conversation_id: str) -> None:
         await self._send("DELETE", f"/api/conversations/{_quoted(conversation_id)}")
@@ -249,11 +253,12 @@ class HttpPerenne(Perenne):
         *,
         conversation_id: str | None = None,
         project: str | None = None,
+        parent: str | None = None,
+        edits: str | None = None,
         options: RunOptions | None = None,
     ) -> MessagePosted:
-        body: dict[str, Any] = {"text": text}
-        if project is not None:
-            body["project"] = project
+        given = {"text": text, "project": project, "parent": parent, "edits": edits}
+        body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if options is not None:
             body["options"] = options_body(options)
         where = f"/api/conversations/{_quoted(conversation_id or new_id('cnv'))}/messages"

@@ -89,6 +89,10 @@ class MessageBody(Body):
     model_config = example(text="When was the lighthouse built?", project="default")
     text: str = Field(min_length=1, max_length=names.MESSAGE_CHARS_MAX, pattern=r"\S")
     project: IdOrName | None = None
+    parent: IdOrName | None = Field(default=None, description="The answer that it follows; without it, the last that is shown.")
+    edits: IdOrName | None = Field(
+        default=None, description="A question of the user's that it stands beside, in a branch of its own."
+    )
     options: OptionsBody | None = None
 
 

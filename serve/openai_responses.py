@@ -114,13 +114,12 @@ async def _from_documents(ask: Asking, body: ResponseBody, project: str | None, 
     if role != "user" or not question.strip():
         raise InvalidRequest("input: expected the last item to be a question of the user's", "input")
     earlier = said[:-1]
-    conversation_id, history = ask.id("cnv"), None
+    conversation_id, parent_id, history = ask.id("cnv"), None, None
     if body.previous_response_id is not None:
         run = await _run(ask, body.previous_response_id)
-        conversation_id = run.conversation_id
-        before = await _until(ask, run)
-        if earlier or body.instructions or before is not None:
-            history = [*(before or await _said(ask, run)), *earlier]
+        conversation_id, parent_id = run.conversation_id, run.message_id
+        if earlier or body.instructions:
+            history = [*(await _said(ask, run)), *earlier]
     else:
         history = earlier
     if body.instructions:
@@ -131,7 +130,7 @@ async def _from_documents(ask: Asking, body: ResponseBody, project: str | None, 
         max_tokens=body.max_output_tokens,
         history=None if history is None else tuple(history),
     )
-    posted = await post_question(ask, conversation_id, question, project, options)
+    posted = await post_question(ask, conversation_id, question, project, options, parent_id)
     run_id = posted.run.id
     head = Head(body.model, True, response_id(run_id), int(posted.run.created_at), body.echoed())
     events = follow_run(ask.edge.directory, ask.edge.store, ask.user_id, run_id, heartbeats=True)
@@ -159,25 +158,20 @@ async def _from_documents(ask: Asking, body: ResponseBody, project: str | None, 
     return json_answer(head.body(output=[item], usage=usage_of(ending.usage), **ended(ending.finish_reason)))
 
 
-async def _messages(ask: Asking, conversation_id: str) -> list[Message]:
+async def _messages(ask: Asking, conversation_id: str, leaf_id: str | None = None) -> list[Message]:
+    """Of the branch that ends with `leaf_id`, else of the one that is shown."""
+
     async def read(count: int, after: str | None) -> Page[Message]:
-        return await ask.store.read("messages", user_id=ask.user_id, conversation_id=conversation_id, limit=count, after=after)
+        return await ask.store.read(
+            "messages", user_id=ask.user_id, conversation_id=conversation_id, limit=count, after=after, leaf_id=leaf_id
+        )
 
     return await every(read)
 
 
 async def _said(ask: Asking, run: Run) -> list[tuple[Role, str]]:
     """What was said up to a run's answer."""
-    messages = await _messages(ask, run.conversation_id)
-    ids = [message.id for message in messages]
-    upto = ids.index(run.message_id) + 1 if run.message_id in ids else len(ids)
-    return [(message.role, message.text) for message in messages[:upto]]
-
-
-async def _until(ask: Asking, run: Run) -> list[tuple[Role, str]] | None:
-    """The history that a question after this answer has; None when that is the conversation as it is."""
-    messages = await _messages(ask, run.conversation_id)
-    return None if messages and messages[-1].id == run.message_id else await _said(ask, run)
+    return [(message.role, message.text) for message in await _messages(ask, run.conversation_id, run.message_id)]
 
 
 async def _told_of_documents(telling: Telling, events: AsyncIterator[RunEvent]) -> AsyncIterator[bytes]:
@@ -244,7 +238,8 @@ async def cancel_response(ask: Writing, response: str) -> Response:
 async def delete_response(ask: Writing, response: str) -> Response:
     """Delete the conversation of an answer; a conflict while there are other answers in it."""
     run = await _run(ask, response)
-    if any(message.id not in (run.question_id, run.message_id) for message in await _messages(ask, run.conversation_id)):
+    shown = await _messages(ask, run.conversation_id)
+    if {id for message in shown for id in message.siblings} - {run.question_id, run.message_id}:
         raise Conflict(f"its conversation has other answers: DELETE /api/conversations/{run.conversation_id} deletes them all")
     command = DeleteConversation(command_id=ask.command_id, user_id=ask.user_id, conversation_id=run.conversation_id)
     await ask.store.write(command)

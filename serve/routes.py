@@ -128,6 +128,7 @@ TABLE: tuple[Line, ...] = (
     Line("GET", f"{_C}/messages", "read", conversations.list_messages, Page[Message]),
     Line("POST", f"{_C}/messages", "write", conversations.post_message, MessagePosted, 202),
     Line("POST", "/api/messages/{message_id}/regenerate", "write", conversations.regenerate, MessagePosted, 202),
+    Line("POST", "/api/messages/{message_id}/choose", "write", conversations.choose_branch, Conversation),
     Line("GET", "/api/runs/{run_id}", "read", runs.get_run, Run),
     Line("GET", "/api/runs/{run_id}/events", "read", runs.run_events, kind=_EVENTS),
     Line("POST", "/api/runs/{run_id}/stop", "write", runs.stop_run, Run),

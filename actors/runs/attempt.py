@@ -11,7 +11,8 @@ from actors.runs.model import ModelAway
 from actors.runs.past import Past, past_of
 from actors.runs.talk import asked_of
 from perenne.errors import Busy, Conflict, DeadlineExceeded, LeaseLost, NotFound, PerenneError, StorageFailed, Unavailable
-from perenne.messages.commands import CloseRun, NewEvent, StartAttempt
+from perenne.messages.commands import CloseRun, StartAttempt
+from perenne.messages.event_batch import NewEvent
 from perenne.messages.records import Run, RunEvent, RunState
 from perenne.store import Store
 
@@ -75,7 +76,7 @@ class RunAttempt:
         return self._journal
 
     async def _answer(self) -> None:
-        if self._run.events:
+        if self._run.events and self._run.attempt > 1:
             await self._log.note("status", stage="resumed", detail="the host of this answer was restarted")
         try:
             asked = await asked_of(self._tools.store, self._run)

@@ -31,13 +31,15 @@ class Attempt(Protocol):
 
 
 class Desk:
-    """Takes open runs, oldest first, and works on a bounded number of them. Without `replays` (a mutant) it hears nudges only."""
+    """Takes open runs, oldest first, and works on a bounded number of them; on those of one branch of a conversation one at a
+    time, in the order in which they were asked for. Without `replays` (a mutant) it hears nudges only."""
 
     def __init__(self, store: Store, attempt_of: Callable[[Run], Attempt], *, replays: bool = True) -> None:
         self._store, self._attempt_of, self._replays = store, attempt_of, replays
         self._waiting: OrderedDict[str, None] = OrderedDict()
         self._active: dict[str, tuple[Attempt | None, asyncio.Task[None]]] = {}
         self._stopping: set[str] = set()
+        self._behind: dict[str, list[str]] = {}  # by the run that they wait for; what has no room here is found by the sweep
         self._nudge = asyncio.Event()
         self._closing = False
         self.progress_at = time.monotonic()
@@ -66,6 +68,7 @@ class Desk:
         """Stop a run in hand now; one that waits is found stopped in the database when its turn comes."""
         held = self._active.get(run_id)
         if held is None:
+            self._release(run_id)
             return
         attempt, task = held
         self._stopping.add(run_id)
@@ -120,6 +123,8 @@ class Desk:
             run: Run = await self._store.read("run", user_id=None, run_id=run_id)
             if run.state not in ("queued", "running"):
                 return
+            if run.state == "queued" and await self._waits(run):
+                return
             attempt = self._attempt_of(run)
             if run_id in self._stopping:
                 attempt.stop()
@@ -132,5 +137,23 @@ class Desk:
         finally:
             self._active.pop(run_id, None)
             self._stopping.discard(run_id)
+            self._release(run_id)
             self.progressed()
             self._nudge.set()
+
+    async def _waits(self, run: Run) -> bool:
+        """Whether an answer before this one is still to be closed. The writer refuses to begin such a run; this is what spares it
+        the question, and takes the run up as soon as the other ends here."""
+        before: str | None = await self._store.read("run_before", question_id=run.question_id)
+        if before is None:
+            return False
+        here = before in self._active or before in self._waiting or any(before in held for held in self._behind.values())
+        if here and sum(map(len, self._behind.values())) < WAITING_MAX:
+            self._behind.setdefault(before, []).append(run.id)
+        return True
+
+    def _release(self, run_id: str) -> None:
+        """This run has ended, or was given up: those behind it look again."""
+        for behind in self._behind.pop(run_id, ()):
+            if len(self._waiting) < WAITING_MAX:
+                self.start(behind)

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from actors.runs.live import Feed
-from perenne.messages.commands import AppendRunEvents, CloseRun, EventBatch, NewEvent
+from perenne.messages.commands import AppendRunEvents, CloseRun
+from perenne.messages.event_batch import EventBatch, NewEvent
 from perenne.messages.records import EventKind, Run, RunEvent
 from perenne.store import Store
 

@@ -19,12 +19,17 @@ class Asked:
 
 
 async def asked_of(store: Store, run: Run) -> Asked:
-    """Read the conversation up to the run's question. NotFound when the question is gone."""
+    """Read the branch up to the run's question. NotFound when the question is gone."""
     said: list[tuple[Role, str]] = []
     after: str | None = None
     while True:
         page: Page[Message] = await store.read(
-            "messages", user_id=run.user_id, conversation_id=run.conversation_id, limit=_PAGE, after=after
+            "messages",
+            user_id=run.user_id,
+            conversation_id=run.conversation_id,
+            limit=_PAGE,
+            after=after,
+            leaf_id=run.question_id,
         )
         for message in page.items:
             if message.id == run.question_id:

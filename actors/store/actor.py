@@ -278,10 +278,15 @@ class StoreReader:
 
     @method(concurrency_group="read")
     async def messages(
-        self, *, user_id: str, conversation_id: str, limit: int = 200, after: str | None = None
+        self, *, user_id: str, conversation_id: str, limit: int = 200, after: str | None = None, leaf_id: str | None = None
     ) -> Page[Message]:
         return await self._ask(
-            self._talks.list_messages, user_id=user_id, conversation_id=conversation_id, limit=limit, after=after
+            self._talks.list_messages,
+            user_id=user_id,
+            conversation_id=conversation_id,
+            limit=limit,
+            after=after,
+            leaf_id=leaf_id,
         )
 
     @method(concurrency_group="read")
@@ -300,6 +305,11 @@ class StoreReader:
     @method(concurrency_group="read")
     async def open_runs(self, *, limit: int = 500) -> tuple[Run, ...]:
         return await self._ask(self._talks.open_runs, limit=limit)
+
+    @method(concurrency_group="read")
+    async def run_before(self, *, question_id: str) -> str | None:
+        """The open run that writes the answer before this question."""
+        return await self._ask(self._talks.find_run_before, question_id=question_id)
 
     # Search
 

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from actors.store.branches import parent_of, show
 from actors.store.prepared import Prepared
 from actors.store.projects import project_row
 from actors.store.rows import conversation_of, encode, message_of, run_of
-from actors.store.runs import request_stop, run_row
+from actors.store.runs import OPEN, request_stop, run_row, tell_if_it_waits
 from actors.store.tables import conversations, messages, run_events, runs
 from actors.store.work import Work, owned
 from perenne import names
@@ -40,17 +41,13 @@ _RUN_IDS = select(runs.c.id).where(runs.c.conversation_id == bindparam("id_"))
 _DELETE_EVENTS = delete(run_events).where(run_events.c.run_id == bindparam("id_"))
 _DELETE_RUNS = delete(runs).where(runs.c.conversation_id == bindparam("id_"))
 _DELETE_MESSAGES = delete(messages).where(messages.c.conversation_id == bindparam("id_"))
-_LAST = select(func.coalesce(func.max(messages.c.position), 0)).where(messages.c.conversation_id == bindparam("id_"))
 _MESSAGE = select(messages).where(messages.c.id == bindparam("id_"))
 _INSERT_MESSAGE = insert(messages)
 _INSERT_RUN = insert(runs)
-_SHOWN = (
-    select(messages)
-    .join(runs, runs.c.message_id == messages.c.id)
-    .where(runs.c.question_id == bindparam("id_"), messages.c.superseded.is_(False))
+_BEING_WRITTEN = select(runs.c.id).where(
+    runs.c.conversation_id == bindparam("conversation_"), runs.c.question_id == bindparam("id_"), runs.c.state.in_(OPEN)
 )
 _RUN_OF_REPLY = select(runs.c.question_id).where(runs.c.message_id == bindparam("id_"))
-_SUPERSEDE = update(messages).where(messages.c.id == bindparam("id_")).values(superseded=True)
 
 
 def _row(conn: Connection, conversation_id: str) -> Any:
@@ -112,20 +109,25 @@ def post_message(work: Work, command: PostMessage) -> MessagePosted:
     if len(text) > names.MESSAGE_CHARS_MAX:
         raise InvalidRequest(f"text is {len(text)} characters long; the limit is {names.MESSAGE_CHARS_MAX}", "text")
     row = _row(work.conn, command.conversation_id)
+    if row is None and (named := command.parent_id or command.edits) is not None:
+        raise NotFound("message", named)
     if row is None:
         title = " ".join(text.split())[:OWN_TITLE_CHARS]
-        row = _insert(work, command.user_id, command.conversation_id, command.project_id, title)
+        row, parent = _insert(work, command.user_id, command.conversation_id, command.project_id, title), None
     else:
         owned(row, command, "conversation", command.conversation_id)
+        parent = parent_of(work, row, command)
         work.conn.execute(_TOUCH, {"id_": row.id, "now_": work.now})
         work.change("conversation", row.id, "update")
-    position = work.conn.execute(_LAST, {"id_": row.id}).scalar_one() + 1
-    question = _insert_message(work, row.id, command.message_id, "user", text, position, None, "done")
+    position = 1 if parent is None else parent.position + 1
+    question = _insert_message(
+        work, row.id, command.message_id, "user", text, None if parent is None else parent.id, position, None, "done"
+    )
     return _answer(work, row, question, position + 1, command)
 
 
 def regenerate_reply(work: Work, command: RegenerateReply) -> MessagePosted:
-    """`message_id` is the answer that is to be replaced, or its question."""
+    """`message_id` is an answer, or its question."""
     found = work.conn.execute(_MESSAGE, {"id_": command.message_id}).first()
     if found is None:
         raise NotFound("message", command.message_id)
@@ -138,21 +140,21 @@ def regenerate_reply(work: Work, command: RegenerateReply) -> MessagePosted:
         question = None if question_id is None else work.conn.execute(_MESSAGE, {"id_": question_id}).first()
         if question is None:
             raise Conflict("this message answers no question")
-    position = question.position + 1
-    for old in work.conn.execute(_SHOWN, {"id_": question.id}).all():
-        work.conn.execute(_SUPERSEDE, {"id_": old.id})
-        request_stop(work, run_row(work.conn, old.run_id))
-        work.change("message", old.id, "update")
+    for old in work.conn.execute(_BEING_WRITTEN, {"conversation_": row.id, "id_": question.id}).all():
+        request_stop(work, run_row(work.conn, old.id))
     work.conn.execute(_TOUCH, {"id_": row.id, "now_": work.now})
     work.change("conversation", row.id, "update")
-    return _answer(work, row, message_of(question), position, command)
+    return _answer(work, row, message_of(question), question.position + 1, command)
 
 
 def _answer(
     work: Work, conversation: Any, question: Message, position: int, command: PostMessage | RegenerateReply
 ) -> MessagePosted:
-    """The empty answer and its queued run."""
-    reply = _insert_message(work, conversation.id, command.reply_id, "assistant", "", position, command.run_id, "queued")
+    """The empty answer and its queued run; its branch is the one that is shown."""
+    reply = _insert_message(
+        work, conversation.id, command.reply_id, "assistant", "", question.id, position, command.run_id, "queued"
+    )
+    show(work, conversation.id, reply.id)
     options: RunOptions = command.options
     work.conn.execute(
         _INSERT_RUN,
@@ -175,18 +177,28 @@ def _answer(
             "updated_at": work.now,
         },
     )
+    tell_if_it_waits(work, command.run_id, question.id)
     work.change("run", command.run_id, "insert")
     return MessagePosted(question=question, reply=reply, run=run_of(run_row(work.conn, command.run_id)))
 
 
 def _insert_message(
-    work: Work, conversation_id: str, id: str, role: Any, text: str, position: int, run_id: str | None, state: Any
+    work: Work,
+    conversation_id: str,
+    id: str,
+    role: Any,
+    text: str,
+    parent_id: str | None,
+    position: int,
+    run_id: str | None,
+    state: Any,
 ) -> Message:
     work.conn.execute(
         _INSERT_MESSAGE,
         {
             "id": id,
             "conversation_id": conversation_id,
+            "parent_id": parent_id,
             "position": position,
             "role": role,
             "text": text,
@@ -194,10 +206,16 @@ def _insert_message(
             "run_id": run_id,
             "state": state,
             "citations": None,
-            "superseded": False,
         },
     )
     work.change("message", id, "insert")
     return Message(
-        id=id, conversation_id=conversation_id, role=role, text=text, created_at=work.now, run_id=run_id, state=state
+        id=id,
+        conversation_id=conversation_id,
+        role=role,
+        text=text,
+        created_at=work.now,
+        run_id=run_id,
+        state=state,
+        parent_id=parent_id,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from actors.store import conversations, documents, indexing, jobs, people, projects, runs, watches
+from actors.store import branches, conversations, documents, indexing, jobs, people, projects, runs, watches
 from actors.store.work import Work
 from perenne.messages import commands as c
 
@@ -35,6 +35,7 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.DeleteConversation: conversations.delete_conversation,
     c.PostMessage: conversations.post_message,
     c.RegenerateReply: conversations.regenerate_reply,
+    c.ChooseBranch: branches.choose_branch,
     c.StopRun: runs.stop_run,
     c.StartAttempt: runs.start_attempt,
     c.AppendRunEvents: runs.append_run_events,

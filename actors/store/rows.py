@@ -149,12 +149,13 @@ def conversation_of(row: Any) -> Conversation:
         user_id=row.user_id,
         project_id=row.project_id,
         title=row.title,
+        leaf_id=row.leaf_id,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
 
 
-def message_of(row: Any) -> Message:
+def message_of(row: Any, siblings: tuple[str, ...] = ()) -> Message:
     return Message(
         id=row.id,
         conversation_id=row.conversation_id,
@@ -164,6 +165,8 @@ def message_of(row: Any) -> Message:
         run_id=row.run_id,
         state=row.state,
         citations=() if row.citations is None else adapter(tuple[Citation, ...]).validate_json(row.citations),
+        parent_id=row.parent_id,
+        siblings=siblings,
     )
 
 

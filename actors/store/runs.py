@@ -43,6 +43,15 @@ _CLOSE = (
     )
 )
 _ASK_STOP = update(runs).where(runs.c.id == bindparam("id_")).values(stop_requested=True, updated_at=bindparam("now_"))
+_line = select(messages.c.id, messages.c.parent_id).where(messages.c.id == bindparam("id_")).cte("line", recursive=True)
+_line = _line.union_all(select(messages.c.id, messages.c.parent_id).join(_line, messages.c.id == _line.c.parent_id))
+_RUN_BEFORE = (
+    select(messages.c.run_id)
+    .join(_line, messages.c.id == _line.c.id)
+    .where(messages.c.state.in_(OPEN))
+    .order_by(messages.c.position.desc())
+    .limit(1)
+)
 _MESSAGE_STATE = update(messages).where(messages.c.id == bindparam("id_")).values(state=bindparam("state_"))
 _FOLD = (
     update(messages)
@@ -55,11 +64,25 @@ def run_row(conn: Connection, run_id: str) -> Any:
     return _RUN.first(conn, run_id)
 
 
+def run_before(conn: Connection, question_id: str) -> str | None:
+    """The run that is to be closed before this question is answered: of answers on its branch the last that is not whole."""
+    return conn.execute(_RUN_BEFORE, {"id_": question_id}).scalar()
+
+
+def tell_if_it_waits(work: Work, run_id: str, question_id: str) -> None:
+    """Say so in the events of a new run when an answer before its question is still being written."""
+    if run_before(work.conn, question_id) is not None:
+        told = encode({"stage": "queued", "detail": "the answer before it comes first"})
+        _append(work, run_row(work.conn, run_id), [("status", told)])
+
+
 def start_attempt(work: Work, command: StartAttempt) -> Run:
     row = owned(run_row(work.conn, command.run_id), command, "run", command.run_id)
     work.owner = row.user_id
     if row.state in CLOSED:
         raise Conflict(f"the run is {row.state}")
+    if row.state == "queued" and (before := run_before(work.conn, row.question_id)) is not None:
+        raise Conflict(f"the run waits for run {before}, which answers what was asked before it")
     attempt = row.attempt + (row.state == "running")
     work.conn.execute(_START, {"id_": row.id, "host_": command.host, "attempt_": attempt, "now_": work.now})
     work.conn.execute(_MESSAGE_STATE, {"id_": row.message_id, "state_": "running"})

@@ -157,18 +157,20 @@ conversations = Table(
     _owner(),
     Column("project_id", String, ForeignKey("projects.id", ondelete="SET NULL")),
     Column("title", String, nullable=False),
+    Column("leaf_id", String),  # the last message of the branch that is shown
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Index(None, "user_id", "updated_at", "id"),
     Index(None, "project_id"),
 )
 
-# A reply that was regenerated stays, superseded, at the same position as the one that is shown.
+# A tree: each message follows its parent, one position further from the first. Several may follow the same.
 messages = Table(
     "messages",
     metadata,
     Column("id", String, primary_key=True),
     Column("conversation_id", String, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("parent_id", String),
     Column("position", Integer, nullable=False),
     Column("role", String, nullable=False),
     Column("text", Text, nullable=False),
@@ -176,7 +178,6 @@ messages = Table(
     Column("run_id", String),
     Column("state", String, nullable=False),
     Column("citations", Text),
-    Column("superseded", Boolean, nullable=False),
     Index(None, "conversation_id", "position"),
 )
 

@@ -1,28 +1,20 @@
 """Questions about conversations, their messages and runs."""
 
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, tuple_
 
+from actors.store.branches import rows_of_branch, siblings_of
 from actors.store.pages import bounded, cursor, place
 from actors.store.rows import conversation_of, event_of, message_of, run_of
-from actors.store.runs import OPEN
+from actors.store.runs import OPEN, run_before
 from actors.store.tables import chunks, conversations, documents, jobs, messages, projects, run_events, runs
 from perenne.errors import NotFound
 from perenne.messages.records import Conversation, Message, Page, Run, RunEvent
 
 _CONVERSATION = select(conversations).where(
     conversations.c.id == bindparam("id_"), conversations.c.user_id == bindparam("user_")
-)
-_MESSAGES = (
-    select(messages)
-    .where(
-        messages.c.conversation_id == bindparam("id_"),
-        messages.c.superseded.is_(False),
-        messages.c.position > bindparam("after_"),
-    )
-    .order_by(messages.c.position)
-    .limit(bindparam("limit_"))
 )
 _MESSAGE = (
     select(messages)
@@ -36,7 +28,7 @@ _EVENTS = (
     .order_by(run_events.c.seq)
     .limit(bindparam("limit_"))
 )
-_OPEN_RUNS = select(runs).where(runs.c.state.in_(OPEN)).order_by(runs.c.created_at, runs.c.id).limit(bindparam("limit_"))
+_OPEN_RUNS = select(runs).where(runs.c.state.in_(OPEN)).order_by(runs.c.created_at, runs.c.id)
 
 
 def list_conversations(
@@ -66,19 +58,28 @@ def find_conversation(conn: Connection, user_id: str, conversation_id: str) -> C
     return conversation_of(row)
 
 
-def list_messages(conn: Connection, user_id: str, conversation_id: str, limit: int, after: str | None) -> Page[Message]:
-    """In the order of the conversation, without answers that were replaced."""
-    find_conversation(conn, user_id, conversation_id)
-    position = 0 if after is None else place(after, int)[0]
-    bound: dict[str, Any] = {"id_": conversation_id, "after_": position, "limit_": bounded(limit) + 1}
-    rows = conn.execute(_MESSAGES, bound).all()
+def list_messages(
+    conn: Connection, user_id: str, conversation_id: str, limit: int, after: str | None, leaf_id: str | None = None
+) -> Page[Message]:
+    """Those of one branch, in order: the one that ends with `leaf_id`, else the one that is shown. All pages are of one branch."""
+    conversation = find_conversation(conn, user_id, conversation_id)
+    position, leaf_id = (0, leaf_id or conversation.leaf_id) if after is None else place(after, int, str)
+    if leaf_id is None:
+        return Page(items=())
+    rows = rows_of_branch(conn, conversation_id, leaf_id, position, bounded(limit) + 1)
+    if not rows and leaf_id != conversation.leaf_id:
+        raise NotFound("message", leaf_id)
     more = len(rows) > bounded(limit)
     rows = rows[: bounded(limit)]
-    return Page(items=tuple(message_of(row) for row in rows), next=cursor(rows[-1].position) if more else None)
+    beside = siblings_of(conn, conversation_id, rows)
+    return Page(
+        items=tuple(message_of(row, beside[row.parent_id]) for row in rows),
+        next=cursor(rows[-1].position, leaf_id) if more else None,
+    )
 
 
 def find_message(conn: Connection, user_id: str, message_id: str) -> Message:
-    """One message, replaced or not."""
+    """One message, of whatever branch."""
     row = conn.execute(_MESSAGE, {"id_": message_id, "user_": user_id}).first()
     if row is None:
         raise NotFound("message", message_id)
@@ -100,8 +101,14 @@ def list_run_events(conn: Connection, user_id: str | None, run_id: str, after: i
 
 
 def open_runs(conn: Connection, limit: int) -> tuple[Run, ...]:
-    """Of every user: what is queued or running, oldest first."""
-    return tuple(run_of(row) for row in conn.execute(_OPEN_RUNS, {"limit_": bounded(limit)}))
+    """Of every user: what is running, and what is queued and waits for no answer before it; oldest first."""
+    ready = (row for row in conn.execute(_OPEN_RUNS).all() if row.state == "running" or not run_before(conn, row.question_id))
+    return tuple(run_of(row) for row in islice(ready, bounded(limit)))
+
+
+def find_run_before(conn: Connection, question_id: str) -> str | None:
+    """See `runs.run_before`."""
+    return run_before(conn, question_id)
 
 
 def counts(conn: Connection) -> dict[str, int]:

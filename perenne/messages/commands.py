@@ -4,18 +4,14 @@ A command is answered after its transaction is on disk. The same id again gives 
 the same id with another body raises `CommandReused`.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import orjson
-
-from perenne.errors import InvalidRequest
+from perenne.messages.event_batch import EventBatch
 from perenne.messages.records import (
     Citation,
     Details,
     Document,
-    EventKind,
     Job,
     Message,
     ReasonCode,
@@ -311,7 +307,10 @@ class DeleteConversation(Command):
 class PostMessage(Command):
     """-> MessagePosted. Question, empty answer and queued run in one transaction: the run is durable before a word of it.
 
-    A conversation that does not exist yet is made in the same transaction, in `project_id`.
+    A conversation that does not exist yet is made in the same transaction, in `project_id`. The question follows the answer
+    `parent_id`, else the last message of the branch that is shown; with `edits` it stands beside that question of the user's, as
+    another one after the same message. Either way its branch becomes the one that is shown, and the others stay whole. Its run
+    is begun once the answer before it is closed.
     """
 
     conversation_id: str
@@ -320,12 +319,15 @@ class PostMessage(Command):
     run_id: str
     text: str
     project_id: str | None = None
+    parent_id: str | None = None
+    edits: str | None = None
     options: RunOptions = field(default_factory=RunOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegenerateReply(Command):
-    """-> MessagePosted. A new run and a new answer to the same question; the conversation shows the newest."""
+    """-> MessagePosted. A new run and a new answer beside the others to the same question; the branch that it ends is shown. What
+    was said after the older ones stays, in their branches. An older one that is still being written is stopped."""
 
     message_id: str
     reply_id: str
@@ -334,58 +336,17 @@ class RegenerateReply(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChooseBranch(Command):
+    """-> Conversation. It shows the branch of this message from now on, with the newest of what follows it."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopRun(Command):
     """-> Run. A queued run is stopped at once; a running one is asked to stop."""
 
     run_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEvent:
-    """An event before it has its number; what `data` holds is told at `RunEvent`."""
-
-    kind: EventKind
-    data: dict[str, Any]
-
-
-_KEPT_KINDS = {kind.encode(): kind for kind in get_args(EventKind) if kind != "heartbeat"}
-
-
-@dataclass(frozen=True, slots=True)
-class EventBatch:
-    """Events in their order, encoded once by their sender, kept as they came and decoded by their readers alone.
-
-    `lines`: a line an event: its kind, a space, its data as a JSON object (a line break stands in none). One block of bytes
-    travels in a tenth of the time of as many objects."""
-
-    lines: bytes = b""
-
-    @classmethod
-    def of(cls, events: Iterable[NewEvent]) -> "EventBatch":
-        """InvalidRequest for data that no JSON can hold."""
-        try:
-            lines = [b"%b %b" % (e.kind.encode(), orjson.dumps(e.data, option=orjson.OPT_NON_STR_KEYS)) for e in events]
-        except TypeError as error:
-            raise InvalidRequest(f"an event cannot be stored: {error}", "events") from error
-        return cls(b"\n".join(lines))
-
-    def rows(self) -> list[tuple[EventKind, str]]:
-        """Kind and JSON text of each. InvalidRequest for what is no such batch, and for a heartbeat, which is never stored."""
-        return [_event_row(number, line) for number, line in enumerate(self.lines.split(b"\n"), 1)] if self.lines else []
-
-
-def _event_row(number: int, line: bytes) -> tuple[EventKind, str]:
-    name, _, data = line.partition(b" ")
-    kind = _KEPT_KINDS.get(name)
-    try:
-        whole = isinstance(orjson.loads(data), dict)
-    except orjson.JSONDecodeError:
-        whole = False
-    if kind is None or not whole:
-        came = f"the kind {name[:40]!r}" if kind is None else f"{len(data)} bytes that are none"
-        expected = f"one of {', '.join(_KEPT_KINDS.values())}, a space and a JSON object"
-        raise InvalidRequest(f"event {number}: expected {expected}; got {came}", "events")
-    return kind, data.decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -208,10 +208,13 @@ class HeldFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
+    """Messages in branches; `leaf_id` is the last message of the one that is shown."""
+
     id: str
     user_id: str
     project_id: str | None = None
     title: str = ""
+    leaf_id: str | None = None
     created_at: float
     updated_at: float
 
@@ -244,6 +247,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
+    """`parent_id` is the message that it follows. `siblings`, where a branch is listed: the ids of all messages that follow the same
+    one, oldest first, this one among them."""
+
     id: str
     conversation_id: str
     role: Role
@@ -252,6 +258,8 @@ class Message:
     run_id: str | None = None
     state: RunState = "done"
     citations: tuple[Citation, ...] = ()
+    parent_id: str | None = None
+    siblings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,11 +23,10 @@ from perenne.messages.commands import (
     CreateKey,
     CreateProject,
     CreateUser,
-    EventBatch,
-    NewEvent,
     RevokeKey,
     StartAttempt,
 )
+from perenne.messages.event_batch import EventBatch, NewEvent
 from perenne.messages.health import ChildStatus, Go, TreeStatus
 from perenne.messages.records import Citation, RunEvent, Usage, WatchState
 from perenne.messages.search import Hit, SearchRequest, SearchResponse

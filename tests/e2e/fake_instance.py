@@ -49,6 +49,7 @@ class FakeInstance:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     conversations: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
+    leaves: dict[str, str] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked_after: list[int] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -93,19 +94,47 @@ class FakeInstance:
             if job["done"] >= 8:
                 job["state"], document["state"], document["chunks"] = "done", "indexed", 8
 
-    def ask(self, conversation: str, text: str) -> dict[str, Any]:
+    def branch(self, conversation: str) -> list[dict[str, Any]]:
+        """The messages of the branch that is shown, each with those that follow the same one."""
+        at, found = self.leaves.get(conversation), []
+        while at is not None:
+            message = next(m for m in self.messages if m["id"] == at)
+            beside = [
+                m for m in self.messages if (m["conversation_id"], m["parent_id"]) == (conversation, message["parent_id"])
+            ]
+            found.insert(0, message | {"siblings": [m["id"] for m in beside]})
+            at = message["parent_id"]
+        return found
+
+    def choose(self, id: str) -> dict[str, Any]:
+        """The branch of a message, with the newest of what follows."""
+        conversation = next(m["conversation_id"] for m in self.messages if m["id"] == id)
+        while below := [m["id"] for m in self.messages if m["parent_id"] == id]:
+            id = below[-1]
+        self.leaves[conversation] = id
+        return self.conversations[conversation]
+
+    def ask(self, conversation: str, text: str, edits: str | None = None, again: str | None = None) -> dict[str, Any]:
         number = next(self.ids)
-        common = {"conversation_id": conversation, "created_at": time.time(), "citations": []}
+        parent = self.leaves.get(conversation)
+        if edits is not None:
+            parent = next(m["parent_id"] for m in self.messages if m["id"] == edits)
+        common = {"conversation_id": conversation, "created_at": time.time(), "citations": [], "siblings": []}
         question = {"id": f"msg_{number}q", "role": "user", "text": text, "run_id": None, "state": "done", **common}
+        question["parent_id"] = parent
+        if again is not None:
+            question = next(m for m in self.messages if m["id"] == again)
         reply = {
             "id": f"msg_{number}a",
             "role": "assistant",
             "text": "",
             "run_id": f"run_{number}",
             "state": "queued",
+            "parent_id": question["id"],
             **common,
         }
-        self.messages += [question, reply]
+        self.messages += [reply] if again else [question, reply]
+        self.leaves[conversation] = reply["id"]
         self.conversations.setdefault(
             conversation, {"id": conversation, "project_id": "prj_1", "title": text, "updated_at": time.time()}
         )
@@ -269,14 +298,16 @@ class _Handler(BaseHTTPRequestHandler):
             case ("GET", "conversations"):
                 self.json(_page(one.conversations.values()))
             case ("GET", "conversations", id, "messages"):
-                self.json(_page(m for m in one.messages if m["conversation_id"] == id))
+                self.json(_page(one.branch(id)))
             case ("POST", "conversations", id, "messages"):
-                self.json(one.ask(id, json.loads(body)["text"]), 202)
+                asked = json.loads(body)
+                self.json(one.ask(id, asked["text"], asked.get("edits")), 202)
+            case ("POST", "messages", id, "choose"):
+                self.json(one.choose(id))
             case ("POST", "messages", id, "regenerate"):
                 old = next(m for m in one.messages if m["id"] == id)
-                question = one.messages[one.messages.index(old) - 1]
-                one.messages = [m for m in one.messages if m not in (old, question)]
-                self.json(one.ask(old["conversation_id"], question["text"]), 202)
+                question = next(m for m in one.messages if m["id"] == old["parent_id"])
+                self.json(one.ask(old["conversation_id"], question["text"], again=question["id"]), 202)
             case ("POST", "runs", id, "stop"):
                 one.runs[id]["stop"] = True
                 self.json({"id": id})

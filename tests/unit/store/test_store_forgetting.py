@@ -9,6 +9,7 @@ import pytest
 
 from perenne.errors import Conflict, NotFound, PerenneError
 from perenne.messages import commands as c
+from perenne.messages.event_batch import EventBatch, NewEvent
 from perenne.messages.records import Citation, RunOptions
 from tests.unit.store.store_house import SPACE, StoreHouse
 
@@ -40,7 +41,7 @@ def a_talk(house: StoreHouse) -> list[tuple[c.Command, Any]]:
     options = RunOptions(history=(("user", f"my {SECRET}"),), stop=(SECRET,))
     citation = Citation(number=1, document_id="d", chunk_id=1, title=SECRET, start=0, end=1, quote=SECRET)
     end = c.CloseRun(state="failed", text=f"{SECRET} [1]", citations=(citation,), reason=f"{SECRET} is no answer")
-    said = c.EventBatch.of([c.NewEvent(kind="delta", data={"text": SECRET})])
+    said = EventBatch.of([NewEvent(kind="delta", data={"text": SECRET})])
     ana = {"user_id": "ana"}
     ids = {"conversation_id": TALK, "message_id": "q", "reply_id": "a", "run_id": "run"}
     again = {"message_id": "q", "reply_id": "b", "run_id": "again"}

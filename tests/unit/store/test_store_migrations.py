@@ -45,6 +45,7 @@ def house(tmp_path: Path) -> Iterator[StoreHouse]:
     made.do(c.CancelJob, job_id="job-d")
     made.do(c.PostMessage, conversation_id="t", message_id="q", reply_id="r", run_id="u", text="why?")
     made.system(c.StartAttempt, run_id="u", host="h")
+    made.do(c.PostMessage, conversation_id="t", message_id="q2", reply_id="r2", run_id="u2", text="and then?")
     made.close()
     yield made
     made.close()
@@ -76,6 +77,11 @@ def assert_same(found: Rows, before: Rows) -> None:
                 assert one[column] == other[column], (name, column)
 
 
+def older(row: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """What a table with these columns holds of a row. Of each question the fixture has one answer: none was replaced."""
+    return {name: value for name, value in (row | {"superseded": False}).items() if name in names}
+
+
 def made_at(revision: str, url: str, rows: Rows) -> None:
     """A database of that version, made by its migrations, with the rows that it can hold."""
     engine = writing_engine(url)
@@ -86,7 +92,7 @@ def made_at(revision: str, url: str, rows: Rows) -> None:
             if table.name in there and rows.get(table.name):
                 held = Table(table.name, MetaData(), autoload_with=conn)
                 names = {column.name for column in held.columns}
-                conn.execute(insert(held), [{n: v for n, v in row.items() if n in names} for row in rows[table.name]])
+                conn.execute(insert(held), [older(row, names) for row in rows[table.name]])
         if "chunk_terms" in there:
             titles = {row["id"]: row["title"] for row in rows["documents"]}
             terms = [
@@ -102,6 +108,9 @@ def made_at(revision: str, url: str, rows: Rows) -> None:
 
 def assert_works(house: StoreHouse) -> None:
     """It is read, searched and written."""
+    said = house.ask(talks.list_messages, "ana", "t", 9, None).items
+    assert [(each.id, each.parent_id) for each in said] == [("q", None), ("r", "q"), ("q2", "r"), ("r2", "q2")]
+    assert house.ask(talks.find_conversation, "ana", "t").leaf_id == "r2"
     assert house.ask(reading.find_document, "ana", "doc-a").chunks == 1
     assert house.ask(reading.find_document, "ana", "d").reason == "cancelled"
     assert [event.kind for event in house.ask(talks.list_run_events, "ana", "u", 0, 9)] == []

@@ -55,8 +55,9 @@ export const api = {
   deleteConversation: (conversation: string) => send<unknown>("DELETE", `/api/conversations/${id(conversation)}`),
   messages: (conversation: string) =>
     whole<Message>((after) => get(`/api/conversations/${id(conversation)}/messages${query({ limit: 200, after })}`)),
-  post: (conversation: string, project: string, text: string) =>
-    send<MessagePosted>("POST", `/api/conversations/${id(conversation)}/messages`, { text, project }),
+  post: (conversation: string, project: string, text: string, edits: string | null = null) =>
+    send<MessagePosted>("POST", `/api/conversations/${id(conversation)}/messages`, { text, project, ...(edits ? { edits } : {}) }),
+  choose: (message: string) => send<Conversation>("POST", `/api/messages/${id(message)}/choose`),
   regenerate: (message: string) => send<MessagePosted>("POST", `/api/messages/${id(message)}/regenerate`, {}),
   stop: (run: string) => send<unknown>("POST", `/api/runs/${id(run)}/stop`),
 

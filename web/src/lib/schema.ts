@@ -65,13 +65,15 @@ export interface paths {
         };
         /**
          * List messages
-         * @description A conversation's messages, oldest first; of answers the newest to each question.
+         * @description The messages of one branch of a conversation, oldest first. `siblings` of each says which others follow the same message.
          */
         get: operations["conversations_list_messages"];
         put?: never;
         /**
          * Post message
-         * @description Ask. Once answered, question and run are on disk and the answer will come: follow `/api/runs/{id}/events`.
+         * @description Ask. Once answered, question and run are on disk and the answer will come: follow `/api/runs/{id}/events`. While an answer
+         *     before it is being written, the run waits, and says so: `status` with the stage `queued`. With `edits` the conversation gets
+         *     a branch; the old one stays whole.
          */
         post: operations["conversations_post_message"];
         delete?: never;
@@ -348,6 +350,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/messages/{message_id}/choose": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Choose branch
+         * @description Show the branch of this message from now on, with the newest of what follows it.
+         */
+        post: operations["conversations_choose_branch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/messages/{message_id}/regenerate": {
         parameters: {
             query?: never;
@@ -359,7 +381,7 @@ export interface paths {
         put?: never;
         /**
          * Regenerate
-         * @description A new answer to the question behind a message.
+         * @description A new answer to the question behind a message, beside those that there are.
          */
         post: operations["conversations_regenerate"];
         delete?: never;
@@ -1533,12 +1555,17 @@ export interface components {
             /** Top P */
             top_p?: number | null;
         };
-        /** Conversation */
+        /**
+         * Conversation
+         * @description Messages in branches; `leaf_id` is the last message of the one that is shown.
+         */
         Conversation: {
             /** Created At */
             created_at: number;
             /** Id */
             id: string;
+            /** Leaf Id */
+            leaf_id?: string | null;
             /** Project Id */
             project_id?: string | null;
             /**
@@ -1943,7 +1970,11 @@ export interface components {
             /** User Id */
             user_id: string;
         };
-        /** Message */
+        /**
+         * Message
+         * @description `parent_id` is the message that it follows. `siblings`, where a branch is listed: the ids of all messages that follow the same
+         *     one, oldest first, this one among them.
+         */
         Message: {
             /**
              * Citations
@@ -1956,6 +1987,8 @@ export interface components {
             created_at: number;
             /** Id */
             id: string;
+            /** Parent Id */
+            parent_id?: string | null;
             /**
              * Role
              * @enum {string}
@@ -1963,6 +1996,11 @@ export interface components {
             role: "system" | "user" | "assistant";
             /** Run Id */
             run_id?: string | null;
+            /**
+             * Siblings
+             * @default []
+             */
+            siblings: string[];
             /**
              * State
              * @default done
@@ -1980,7 +2018,17 @@ export interface components {
          *     }
          */
         MessageBody: {
+            /**
+             * Edits
+             * @description A question of the user's that it stands beside, in a branch of its own.
+             */
+            edits?: string | null;
             options?: components["schemas"]["OptionsBody"] | null;
+            /**
+             * Parent
+             * @description The answer that it follows; without it, the last that is shown.
+             */
+            parent?: string | null;
             /** Project */
             project?: string | null;
             /** Text */
@@ -3335,6 +3383,8 @@ export interface operations {
     conversations_list_messages: {
         parameters: {
             query?: {
+                /** @description The last message of the branch; left out: the one that is shown. */
+                leaf?: string | null;
                 /** @description How many to list at most. */
                 limit?: number;
                 /** @description `next` of the page before. */
@@ -5037,6 +5087,115 @@ export interface operations {
             };
             /** @description There is no such thing, or it is not yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The request is not as expected. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description Too many requests for this key; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    conversations_choose_branch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The same request again under the same key is done once and answered as the first time.
+                 * @example b1946ac9-2d0a-4f7b-9d5e-1f2c3a4b5d6e
+                 */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description No key, or none that is valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The key's scope does not reach this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

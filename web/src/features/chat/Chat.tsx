@@ -12,7 +12,9 @@ import { useWords } from "@/lib/words";
 
 import { Answer } from "./Answer";
 import { Composer } from "./Composer";
+import { Question } from "./Question";
 import { useStickToEnd } from "./useStickToEnd";
+import { Versions } from "./Versions";
 
 function open(message: Message | undefined): boolean {
   return message?.role === "assistant" && (message.state === "queued" || message.state === "running");
@@ -30,8 +32,14 @@ export function Chat({ project, chat }: { project: Project; chat: string | null 
   const last = list.at(-1);
   const going = open(last);
 
+  const reread = () => cache.invalidateQueries({ queryKey: keys.messages(fresh) });
   const refresh = () => {
-    void cache.invalidateQueries({ queryKey: keys.messages(fresh) });
+    void reread();
+    void cache.invalidateQueries({ queryKey: keys.conversations(project.id) });
+  };
+  const edit = async (question: Message, text: string) => {
+    await api.post(fresh, project.id, text, question.id);
+    await reread();
     void cache.invalidateQueries({ queryKey: keys.conversations(project.id) });
   };
   const post = useMutation({
@@ -60,14 +68,13 @@ export function Chat({ project, chat }: { project: Project; chat: string | null 
             {messages.isError && list.length === 0 && <ErrorNotice error={messages.error} onRetry={() => void messages.refetch()} />}
             {list.map((message) =>
               message.role === "user" ? (
-                <div key={message.id} className="flex justify-end">
-                  <p className="max-w-[85%] rounded-2xl rounded-br-md bg-soft px-4 py-2.5 text-base break-words whitespace-pre-wrap">
-                    <span className="sr-only">{t.chat.you}: </span>
-                    {message.text}
-                  </p>
-                </div>
+                // One place in the conversation keeps its key from version to version, and with it the keyboard's focus.
+                <Question key={`after ${message.parent_id}`} message={message} onEdit={(text) => edit(message, text)} onChosen={reread} />
               ) : (
-                <Answer key={message.run_id ?? message.id} message={message} last={message === last} onEnded={refresh} onAgain={refresh} />
+                <div key={`to ${message.parent_id}`} className="space-y-1">
+                  <Answer key={message.run_id ?? message.id} message={message} last={message === last} onEnded={refresh} onAgain={refresh} />
+                  <Versions message={message} onChosen={reread} />
+                </div>
               ),
             )}
             <div ref={end} />
