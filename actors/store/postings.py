@@ -69,7 +69,7 @@ def ranked(
     conn: Connection, counts: Mapping[str, int], conditions: str, bound: dict[str, Any], k: int
 ) -> Sequence[tuple[int, float]]:
     passages, words = conn.execute(_TOTALS).one()
-    average = max(1.0, words / max(1, passages))
+    average = words / passages if words else 1.0  # without words nothing is found, but the division is done
     asked = {
         "terms_": list(counts),
         "worths_": [(K1 + 1) * _worth(passages, count) for count in counts.values()],
