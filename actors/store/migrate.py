@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from actors.store.database import connect_sqlite, sync_folder
 from actors.store.dumps import dump_before
@@ -41,6 +41,11 @@ def held_revision(engine: Engine) -> str | None:
     """The revision that the database is at, None for an empty one."""
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def create_tables(connection: Connection) -> None:
+    """All tables of this version in an empty database, in the transaction that is open."""
+    command.upgrade(_config(connection), "head")
 
 
 def copy_database(path: Path, copy: Path) -> None:

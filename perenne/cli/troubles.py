@@ -51,9 +51,10 @@ def program() -> str:
 
 
 def _typed(words: Sequence[str]) -> str:
-    """The same command once more, but for its password."""
+    """The same command once more, but for its passwords, that of a database's address too."""
     shown = [("PASSWORD" if before == "--password" else word) for before, word in zip(["", *words], words, strict=False)]
-    return shlex.join([program(), *(re.sub(r"^--password=.*", "--password=PASSWORD", word, flags=re.DOTALL) for word in shown)])
+    shown = [re.sub(r"^--password=.*", "--password=PASSWORD", word, flags=re.DOTALL) for word in shown]
+    return shlex.join([program(), *(re.sub(r"(postgres[\w+]*://[^:/@]*):.*@", r"\1:PASSWORD@", word) for word in shown)])
 
 
 def _help(words: Sequence[str]) -> str:
@@ -61,7 +62,7 @@ def _help(words: Sequence[str]) -> str:
     named = [words[0]] if words and re.fullmatch(r"[a-z]+", words[0]) else []
     if (
         named
-        and named[0] in ("projects", "jobs", "keys", "models", "watch")
+        and named[0] in ("projects", "jobs", "keys", "models", "watch", "database")
         and len(words) > 1
         and re.fullmatch(r"[a-z]+", words[1])
     ):

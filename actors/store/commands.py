@@ -1,0 +1,62 @@
+"""``perenne database``: an instance's rows moved to another database."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from actors.store.move import move
+from perenne.cli.troubles import tell
+from perenne.errors import PerenneError
+from perenne.settings import load_settings
+
+app = typer.Typer(help="The database: its rows moved from SQLite to PostgreSQL.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")]
+_NEXT = """Moved. From now on name the new database, then start:
+    export PERENNE_DATABASE_URL=postgresql://…     # or store: {url: …} in config.yaml
+    perenne up
+SQLite's file was not changed. To go back to what it holds, without what comes later: perenne down, unset PERENNE_DATABASE_URL, perenne up"""
+
+
+@app.callback()
+def _database() -> None: ...
+
+
+def _say(value: dict[str, Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+@app.command("move")
+def move_rows(
+    to: Annotated[
+        str, typer.Option("--to", help="An empty database: postgresql://USER:PASSWORD@HOST/DATABASE.", envvar="PERENNE_MOVE_TO")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Copy all rows from SQLite to an empty PostgreSQL database, all or nothing. The instance must be down."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    try:
+        settings = load_settings()
+        with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
+            tasks: dict[str, Any] = {}
+
+            def told(table: str, done: int, total: int) -> None:
+                if as_json:
+                    _say({"table": table, "rows": done, "of": total})
+                    return
+                if table not in tasks:
+                    tasks[table] = progress.add_task(table, total=total)
+                progress.update(tasks[table], completed=done)
+
+            moved = move(settings.database_url, to, told)
+    except PerenneError as error:
+        raise typer.Exit(tell(error)) from None
+    if as_json:
+        _say({"moved": moved.rows, "nuls_replaced": moved.nuls})
+        return
+    typer.echo(f"{sum(moved.rows.values()):,} rows of {len(moved.rows)} tables, each read back and compared.")
+    if moved.nuls:
+        typer.echo(f"{moved.nuls:,} texts held a NUL, which PostgreSQL cannot keep: it is U+FFFD there.")
+    typer.echo(_NEXT)
