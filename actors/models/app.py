@@ -10,7 +10,6 @@ from ray import serve as ray_serve
 from actors.models.replicas import EmbeddingReplica, LanguageReplica, RerankingReplica
 from perenne.messages.health import Health
 from perenne.messages.models import (
-    ChatMessage,
     Embeddings,
     EmbedRequest,
     GenerateChunk,
@@ -53,9 +52,6 @@ class _Language:
 
     async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         return await self._replica.count_tokens(texts)
-
-    async def log_likelihood(self, messages: tuple[ChatMessage, ...]) -> float | None:
-        return await self._replica.log_likelihood(messages)
 
     async def warm(self) -> None:
         await self._replica.warm()

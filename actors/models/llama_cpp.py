@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from actors.models.openmp import provide_openmp
 from actors.models.protocols import EngineFigures
 from actors.models.speed import Speed
 from perenne.errors import EngineFailed, InvalidRequest, PerenneError
-from perenne.messages.models import ChatMessage, GenerateChunk, GenerateRequest
+from perenne.messages.models import GenerateChunk, GenerateRequest
 from perenne.messages.records import Usage
 from perenne.settings import ModelSettings
 
@@ -113,39 +112,6 @@ class LlamaCpp:
         except httpx.HTTPError as error:
             raise EngineFailed(ENGINE, f"tokens were not counted: {error!r}") from error
         return tuple(counts)
-
-    async def log_likelihood(self, messages: tuple[ChatMessage, ...]) -> float | None:
-        """See `LanguageModel.log_likelihood`. The text is forced on the model by a grammar, token by token: its log-probabilities
-        are those of an ordinary generation, and the prompt before it is cached as for one. None where the template changes it."""
-        text = messages[-1].content.strip()
-        given = [{"role": one.role, "content": one.content} for one in (*messages[:-1], replace(messages[-1], content=text))]
-        (tokens,), prompt = await self.count_tokens((text,)), await self._templated(given)
-        at = prompt.rfind(text)
-        if not tokens or at < 0:
-            return None
-        request = GenerateRequest(
-            request_id="likelihood",
-            messages=(),
-            prompt=prompt[:at],
-            max_tokens=2 * tokens + 16,  # cut otherwise than the tokenizer would, a text may take a few more
-            temperature=0.0,
-            grammar=f"root ::= {json.dumps(text, ensure_ascii=False)}",
-            extra={"logprobs": 1},
-        )
-        said, total = "", 0.0
-        async for chunk in self.stream(request):
-            said += chunk.text
-            total += sum(token["logprob"] for token in (chunk.logprobs or {}).get("content", ()))
-        if said != text:
-            raise EngineFailed(ENGINE, f"expected {text[:60]!r} to be forced, got {said[:60]!r}")
-        return total
-
-    async def _templated(self, messages: list[dict[str, str]]) -> str:
-        try:
-            answer = await self._http.post("/apply-template", json={"messages": messages})
-            return str(answer.raise_for_status().json()["prompt"])
-        except httpx.HTTPError as error:
-            raise EngineFailed(ENGINE, f"the chat template was not applied: {error!r}") from error
 
     def figures(self) -> EngineFigures:
         thread = self._thread

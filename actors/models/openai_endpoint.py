@@ -12,7 +12,7 @@ import numpy as np
 from actors.models.protocols import SIGN_OF_LIFE_S, EngineFigures
 from actors.models.speed import Speed
 from perenne.errors import Busy, ConfigurationError, EngineFailed, InvalidRequest
-from perenne.messages.models import ChatMessage, Embeddings, EmbedRequest, GenerateChunk, GenerateRequest
+from perenne.messages.models import Embeddings, EmbedRequest, GenerateChunk, GenerateRequest
 from perenne.messages.records import Usage
 from perenne.settings import ModelSettings
 
@@ -162,10 +162,6 @@ class OpenAILanguage(_Endpoint):
     async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         """An estimate on the side of too many: the endpoint has no call for it."""
         return tuple(int(len(text) / _CHARS_A_TOKEN) + 1 if text else 0 for text in texts)
-
-    async def log_likelihood(self, messages: tuple[ChatMessage, ...]) -> float | None:
-        """None: the protocol has no way to ask for it."""
-        return None
 
 
 def _parsed(data: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from perenne.messages.models import (
-    ChatMessage,
     Embeddings,
     EmbedRequest,
     GenerateChunk,
@@ -42,11 +41,6 @@ class LanguageModel(Protocol):
 
     async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         """How many tokens each text is, without the chat template."""
-        ...
-
-    async def log_likelihood(self, messages: tuple[ChatMessage, ...]) -> float | None:
-        """Of the last message's text after those before it: the sum over its tokens, in nats, by the model's own chat template.
-        None where the engine can't tell. Waits in the line as `stream` does; Busy and EngineFailed as there."""
         ...
 
     def figures(self) -> EngineFigures: ...

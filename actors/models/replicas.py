@@ -12,7 +12,6 @@ from actors.models.residence import Residence
 from perenne.errors import ConfigurationError, InvalidRequest, ModelNotReady
 from perenne.messages.health import Health
 from perenne.messages.models import (
-    ChatMessage,
     Embeddings,
     EmbedRequest,
     GenerateChunk,
@@ -117,10 +116,6 @@ class LanguageReplica(_Replica):
     async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         """How many tokens each text is, for the model in use."""
         return await self.residence.ready_engine().count_tokens(tuple(texts))
-
-    async def log_likelihood(self, messages: tuple[ChatMessage, ...]) -> float | None:
-        """See `LanguageModel.log_likelihood`; ModelNotReady while there is none."""
-        return await self.residence.ready_engine().log_likelihood(tuple(messages))
 
 
 class EmbeddingReplica(_Replica):

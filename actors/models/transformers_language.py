@@ -15,7 +15,7 @@ from actors.models.stops import Stops
 from actors.models.transformers_asking import checked, prompt_of, settings_of
 from actors.models.transformers_weights import ENGINE, Loaded, length_max, load
 from perenne.errors import InvalidRequest
-from perenne.messages.models import ChatMessage, GenerateChunk, GenerateRequest
+from perenne.messages.models import GenerateChunk, GenerateRequest
 from perenne.messages.records import Usage
 from perenne.settings import ModelSettings
 
@@ -67,39 +67,6 @@ class TransformersLanguage:
         )  # the wrapper sets padding as it goes: not while the thread uses it
         coded = await asyncio.to_thread(tokenizer.encode_batch, list(texts), add_special_tokens=False)
         return tuple(len(one.ids) for one in coded)
-
-    async def log_likelihood(self, messages: tuple[ChatMessage, ...]) -> float | None:
-        """See `LanguageModel.log_likelihood`."""
-        job: Job[float] = self._thread.submit(lambda job: job.emit(self._likelihood(messages, job)))
-        found = [total async for total in job.items() if total is not None]
-        return found[0]
-
-    def _likelihood(self, messages: tuple[ChatMessage, ...], job: Job[float]) -> float:
-        """In the inference thread. What was computed of a like prompt is used, and kept for the next one."""
-        loaded = self._loaded
-        torch = loaded.packages.torch
-        prompt = prompt_of(GenerateRequest(request_id="likelihood", messages=messages[:-1]), loaded.tokenizer)
-        ids = prompt + loaded.tokenizer(messages[-1].content.strip(), add_special_tokens=False)["input_ids"]
-        if len(ids) > (self.context_tokens or 0):
-            raise InvalidRequest(f"the texts have {len(ids)} tokens; the context size is {self.context_tokens}")
-        cache, held = self.taken_past(prompt)
-        step = len(ids) if cache is None else _PROMPT_STEP[loaded.device]
-        total = 0.0
-        with torch.inference_mode():
-            for start in range(held, len(ids) - 1, step):
-                if job.cancelled.is_set():
-                    return total
-                job.moved()
-                end = min(start + step, len(ids) - 1)  # what follows the last token is not asked
-                more = {} if cache is None else {"cache": cache}
-                given = torch.tensor([ids[start:end]], device=loaded.device)
-                logits = loaded.model(input_ids=given, use_cache=cache is not None, **more).logits[0].float()
-                first = max(0, len(prompt) - 1 - start)  # the place after which the first token of the text comes
-                wanted = torch.tensor(ids[start + first + 1 : end + 1], device=loaded.device)
-                likely = torch.log_softmax(logits[first:], dim=-1)
-                total += float(likely.gather(1, wanted.unsqueeze(1)).sum()) if len(wanted) else 0.0
-        self.keep(ids, cache)
-        return total
 
     def figures(self) -> EngineFigures:
         thread = self._thread

@@ -4,7 +4,6 @@ import asyncio
 import time
 
 import pytest
-import torch
 import transformers
 from small_models import ANSWER, QUESTION
 
@@ -103,10 +102,6 @@ async def test_what_is_asked_for_and_can_not_be_done_is_refused_in_words(languag
             await read(language, asked(**more))
     with pytest.raises(InvalidRequest, match="the context size is 1024"):
         await read(language, asked("run " * 2_000))
-    with pytest.raises(InvalidRequest, match="the context size is 1024"):
-        await language.log_likelihood(
-            (ChatMessage(role="user", content="run " * 2_000), ChatMessage(role="assistant", content="a"))
-        )
     assert (await read(language, asked()))[0] == ANSWER  # it goes on
 
 
@@ -118,22 +113,6 @@ async def test_tokens_are_counted_without_the_template_while_an_answer_is_writte
     assert counts[0][1] == 0
     assert counts[0][2] > counts[0][0] > 3
     await stream.aclose()
-
-
-async def test_how_likely_a_text_is_equals_what_the_model_says_in_one_piece(language, speaker) -> None:
-    def messages(text: str) -> tuple[ChatMessage, ...]:
-        return (ChatMessage(role="user", content=QUESTION * 5), ChatMessage(role="assistant", content=text))
-
-    model = transformers.AutoModelForCausalLM.from_pretrained(speaker, dtype=torch.float32).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(speaker)
-    for text in (ANSWER, "Nobody."):
-        prompt = tokenizer(f"<|start|>user\n{QUESTION * 5}<|end|><|start|>assistant\n")["input_ids"]
-        ids = torch.tensor([prompt + tokenizer(text)["input_ids"]])
-        with torch.no_grad():
-            likely = torch.log_softmax(model(ids).logits[0, :-1], dim=-1)
-        expected = float(likely[torch.arange(len(likely)), ids[0, 1:]][len(prompt) - 1 :].sum())
-        for _ in range(2):  # the second time over what was kept of the first
-            assert await language.log_likelihood(messages(text)) == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("where", ["prompt", "answer"])
