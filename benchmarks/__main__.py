@@ -10,6 +10,7 @@ import sys
 NAMES = (
     "commands",
     "index",
+    "scale",
     "retrieval",
     "ingest",
     "models",

@@ -102,10 +102,15 @@ class OnnxSentences:
 
 
 class House:
-    """One instance in a folder. `directory` reaches its parts; `store` writes and reads."""
+    """One instance in a folder. `directory` reaches its parts; `store` writes and reads; `database`: the URL of PostgreSQL, None
+    for SQLite in the folder."""
 
-    def __init__(self, home: Path, models: Path, language: Any = None, embedder: Any = None) -> None:
+    def __init__(
+        self, home: Path, models: Path, language: Any = None, embedder: Any = None, database: str | None = None
+    ) -> None:
         env = {"PERENNE_HOME": str(home), "PERENNE_MODELS": str(models)}
+        if database is not None:
+            env["PERENNE_DATABASE_URL"] = database
         self.settings: Settings = load_settings(env)
         home.mkdir(parents=True, exist_ok=True)
         self.directory = FakeDirectory()

@@ -64,9 +64,9 @@ class DrawnVectors:
 class DrawnHouse(House):
     """A house whose passages have drawn vectors. `title` of a text is the number of its first row."""
 
-    def __init__(self, home: Path, vectors: Floats) -> None:
+    def __init__(self, home: Path, vectors: Floats, database: str | None = None) -> None:
         self.drawn = DrawnVectors("use-multilingual-q8")
-        super().__init__(home, home / "models", embedder=self.drawn)
+        super().__init__(home, home / "models", embedder=self.drawn, database=database)
         self._vectors = vectors
 
     def indexed(self, texts: Sequence[Text]) -> tuple[IndexedDocument, ...]:
@@ -102,7 +102,8 @@ class Theirs:
         self._words.execute(sql, (query, POOL)).fetchall()
 
 
-def _texts(vocabulary: Vocabulary, rows: int, first: int = 0) -> tuple[list[Text], list[str]]:
+def texts_of(vocabulary: Vocabulary, rows: int, first: int = 0) -> tuple[list[Text], list[str]]:
+    """Documents of so many passages together, and the passages. `first`: the row of the first passage's vector."""
     passages = vocabulary.passages(rows)
     made = [Text(f"d{at}", str(first + at), "\n".join(passages[at : at + CHUNKS])) for at in range(0, rows, CHUNKS)]
     return made, passages
@@ -112,7 +113,7 @@ async def measured(home: Path, rows: int, ingest_s: float, cpu: bool) -> list[Fi
     """The figures of hybrid search over `rows` passages. `cpu`: processor time of the process instead of the wall's."""
     now = time.process_time if cpu else time.perf_counter
     vocabulary, vectors = Vocabulary(), np.concatenate(list(drawn(rows, 0)))
-    texts, passages = _texts(vocabulary, rows)
+    texts, passages = texts_of(vocabulary, rows)
     house = DrawnHouse(home, vectors)
     await house.begin()
     began = time.perf_counter()
@@ -149,7 +150,7 @@ async def measured(home: Path, rows: int, ingest_s: float, cpu: bool) -> list[Fi
 async def _while_ingesting(
     house: DrawnHouse, vocabulary: Vocabulary, searcher: Searcher, asked: list[str], project: str, seconds: float
 ) -> Figure:
-    texts, _ = _texts(vocabulary, 20_000)
+    texts, _ = texts_of(vocabulary, 20_000)
     adding = asyncio.create_task(house.project("more", texts))
     took, until = list[float](), time.monotonic() + seconds
     while time.monotonic() < until and not adding.done():
