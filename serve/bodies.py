@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from perenne import names
 from perenne.messages.records import Role, RunOptions, Scope
 from perenne.messages.search import Filters
+from serve.numbers import with_whole_numbers
 
 NAME_CHARS_MAX = 200
 _TITLE_CHARS_MAX = 500
@@ -29,10 +30,10 @@ class Body(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _few_fields(cls, given: Any) -> Any:
+    def _fields(cls, given: Any) -> Any:
         if isinstance(given, dict) and len(cast("dict[str, Any]", given)) > FIELDS_MAX:
             raise ValueError(f"expected {FIELDS_MAX} fields at most")
-        return cast("Any", given)
+        return with_whole_numbers(given)
 
 
 class ProjectBody(Body):

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from perenne import names
 from perenne.errors import InvalidRequest
 from perenne.messages.models import ChatMessage
 from perenne.messages.records import Role
+from serve.numbers import with_whole_numbers
 
 INPUTS_MAX = 2048  # as OpenAI's
 FILES_A_BATCH = 100  # a batch's id names its files, and travels in a path
@@ -36,6 +37,11 @@ def example(**fields: Any) -> ConfigDict:
 
 class Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fields(cls, given: Any) -> Any:
+        return with_whole_numbers(given)
 
 
 class TextPart(Lenient):

@@ -135,7 +135,7 @@ def test_the_client_that_waits_goes_on_where_another_was_cut(beside: HouseThread
 
 def test_the_command_goes_on_where_ctrl_c_stopped_it(beside: HouseThread, tmp_path: Path) -> None:
     path = tmp_path / "larger.bin"
-    path.write_bytes(DATA * 5)
+    path.write_bytes(DATA * 7)  # under the limit of one file, and more than is sent in the moment that Ctrl-C takes
     environment = {**os.environ, "PERENNE_ADDRESS": beside.address, "PERENNE_KEY": secret("owner"), "NO_PROXY": "*"}
     command = [sys.executable, "-c", "from perenne.cli import main; main()", "add", str(path), "--json"]
     first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -147,9 +147,9 @@ def test_the_command_goes_on_where_ctrl_c_stopped_it(beside: HouseThread, tmp_pa
     with httpx.Client(base_url=beside.address, headers={"Authorization": f"Bearer {secret('owner')}"}, trust_env=False) as http:
         time.sleep(0.5)  # what was under way has arrived
         (held,) = http.get("/api/projects/default/uploads").json()["items"]
-        assert 16 << 20 <= held["offset"] < len(DATA) * 5
+        assert 16 << 20 <= held["offset"] < len(DATA) * 7
         before = len(offsets(beside.house))
         second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert second.returncode == 0, second.stderr
         assert min(offsets(beside.house)[before:]) == held["offset"]
-        assert [document["size_bytes"] for document in http.get("/api/documents").json()["items"]] == [len(DATA) * 5]
+        assert [document["size_bytes"] for document in http.get("/api/documents").json()["items"]] == [len(DATA) * 7]

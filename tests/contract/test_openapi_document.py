@@ -41,7 +41,7 @@ def as_bytes(context: Any, value: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseThread]:
-    with house_thread(tmp_path_factory.mktemp("house"), requests_per_minute=10_000_000) as house:
+    with house_thread(tmp_path_factory.mktemp("house"), requests_per_minute=10_000_000, uploads_max=10_000) as house:
         yield house
 
 
