@@ -1,6 +1,7 @@
 """Changes told over WebSockets through HAProxy and Serve: to every socket at once, and on through the death of the replica."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,13 +18,14 @@ MANY = 24
 
 
 async def new_conversation(http: httpx.AsyncClient) -> str:
-    """Its id, once it is made: the replica may be on its way back."""
+    """Its id, once it is made: the replica may die with the question, or be on its way back. Asked again, it is made once."""
     headers = {"Idempotency-Key": mark_of_run()}
     async with asyncio.timeout(60):
         while True:
-            answer = await http.post("/api/conversations", json={"title": "x"}, headers=headers)
-            if answer.status_code != 503:
-                return answer.raise_for_status().json()["id"]
+            with contextlib.suppress(httpx.TransportError):
+                answer = await http.post("/api/conversations", json={"title": "x"}, headers=headers)
+                if answer.status_code != 503:
+                    return answer.raise_for_status().json()["id"]
             await asyncio.sleep(0.2)
 
 
