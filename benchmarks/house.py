@@ -103,10 +103,16 @@ class OnnxSentences:
 
 class House:
     """One instance in a folder. `directory` reaches its parts; `store` writes and reads; `database`: the URL of PostgreSQL, None
-    for SQLite in the folder."""
+    for SQLite in the folder; `answers`: with a run host, which lives as long as this process."""
 
     def __init__(
-        self, home: Path, models: Path, language: Any = None, embedder: Any = None, database: str | None = None
+        self,
+        home: Path,
+        models: Path,
+        language: Any = None,
+        embedder: Any = None,
+        database: str | None = None,
+        answers: bool = True,
     ) -> None:
         env = {"PERENNE_HOME": str(home), "PERENNE_MODELS": str(models)}
         if database is not None:
@@ -120,12 +126,13 @@ class House:
         self.directory.put(names.EMBEDDING, self.embedder)
         if language is not None:
             self.directory.put(names.LANGUAGE, language)
-        parts = {
+        parts: dict[str, Any] = {
             names.STORE_WRITER: StoreWriter,
             names.store_reader(0): StoreReader,
             names.index_shard(self.space, 0): IndexShard,
-            names.RUN_HOST: RunHost,
         }
+        if answers:
+            parts[names.RUN_HOST] = RunHost
         for name, kind in parts.items():
             self.directory.put(name, kind(name, self.settings, self.directory))
 

@@ -66,7 +66,7 @@ class DrawnHouse(House):
 
     def __init__(self, home: Path, vectors: Floats, database: str | None = None) -> None:
         self.drawn = DrawnVectors("use-multilingual-q8")
-        super().__init__(home, home / "models", embedder=self.drawn, database=database)
+        super().__init__(home, home / "models", embedder=self.drawn, database=database, answers=False)
         self._vectors = vectors
 
     def indexed(self, texts: Sequence[Text]) -> tuple[IndexedDocument, ...]:
