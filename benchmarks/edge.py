@@ -7,22 +7,19 @@ application on bare uvicorn over a copy of the database: the same rows and code,
 
 import argparse
 import asyncio
-import multiprocessing
 import os
 import re
 import secrets
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -30,6 +27,7 @@ import httpx
 from benchmarks.report import Figure, publish
 from benchmarks.routes import measured
 from benchmarks.running import free_port, instance
+from benchmarks.served import served
 
 WARM_S = 1.0
 SETTLE_S = 10.0  # after a start, before anything is measured
@@ -122,28 +120,6 @@ def _serve_same(body: bytes, key: str, port: int) -> None:
         return Response(body, 200 if secrets.compare_digest(given, authorization) else 401, media_type="application/json")
 
     uvicorn.run(app, port=port, log_level="error", access_log=False)
-
-
-@contextmanager
-def served(serve: Callable[..., None], *arguments: Any) -> Iterator[str]:
-    """The address of what `serve(*arguments, port)` serves in a process of its own."""
-    port = free_port()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(*arguments, port), daemon=True)
-    process.start()
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if time.monotonic() > deadline or not process.is_alive():
-                    raise
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.join(10)
 
 
 @contextmanager

@@ -7,9 +7,7 @@ it holds. `python -m benchmarks.fanout` starts an instance of its own with the t
 import argparse
 import asyncio
 import json
-import multiprocessing
 import resource
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -21,6 +19,7 @@ from typing import Any
 import perenne
 from benchmarks.report import Figure, publish
 from benchmarks.running import free_port, instance
+from benchmarks.served import served
 from benchmarks.socket_readers import Caller, Told, first_of_socket, first_of_stream, middle_ms, readers
 from perenne.api import Perenne
 
@@ -152,28 +151,6 @@ def _serve_by_hand(port: int) -> None:
     uvicorn.run(Starlette(routes=routes), port=port, log_level="error", access_log=False)
 
 
-@contextmanager
-def by_hand() -> Iterator[str]:
-    """Its address."""
-    port = free_port()
-    process = multiprocessing.get_context("spawn").Process(target=_serve_by_hand, args=(port,), daemon=True)
-    process.start()
-    try:
-        until = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if time.monotonic() > until or not process.is_alive():
-                    raise
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.join(10)
-
-
 def their_side(address: str, count: int) -> Side:
     def say(caller: Caller, id: str) -> Coroutine[Any, Any, bytes]:
         return caller.call("PATCH", f"/say/{id}")
@@ -211,7 +188,7 @@ def main() -> int:
     wanted = 4 * given.sockets + 256  # HAProxy holds two a socket
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(hard, wanted), hard))
-    with own(given.sockets) as (address, home), by_hand() as theirs:
+    with own(given.sockets) as (address, home), served(_serve_by_hand) as theirs:
         figures = asyncio.run(figures_of(address, home, theirs, given.sockets, given.seconds))
     return 0 if publish("fanout", figures, profile="tiny", sockets=given.sockets, seconds=given.seconds) else 1
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Generic, TypeVar
 
 from ray import serve as ray_serve
 
@@ -20,6 +20,8 @@ from perenne.messages.models import (
 )
 from perenne.settings import Settings
 
+R = TypeVar("R", LanguageReplica, EmbeddingReplica, RerankingReplica)
+
 _OPTIONS: dict[str, Any] = {
     "num_replicas": 1,
     "max_ongoing_requests": 256,  # the bound is the model's own line, which says Busy with a time
@@ -35,12 +37,34 @@ def _settings(args: dict[str, Any]) -> Settings:
     return Settings.model_validate(args["settings"])
 
 
-class _Language:
+class _Model(Generic[R]):
+    """What the replicas of every role answer."""
+
+    def __init__(self, make: Callable[[Settings], R], settings: dict[str, Any]) -> None:
+        logging.getLogger("actors").setLevel(logging.INFO)
+        self._replica = make(Settings.model_validate(settings))
+
+    async def warm(self) -> None:
+        await self._replica.warm()
+
+    async def state(self) -> ModelState:
+        return await self._replica.state()
+
+    async def health(self) -> Health:
+        return await self._replica.health()
+
+    async def check_health(self) -> None:
+        await self._replica.check_health()
+
+    async def __del__(self) -> None:
+        await asyncio.to_thread(self._replica.close)
+
+
+class _Language(_Model[LanguageReplica]):
     """A replica of "language"; see `LanguageReplica`, whose methods these are."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        logging.getLogger("actors").setLevel(logging.INFO)
-        self._replica = LanguageReplica(Settings.model_validate(settings))
+        super().__init__(LanguageReplica, settings)
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk, None]:
         chunks = self._replica.stream(request)
@@ -53,72 +77,25 @@ class _Language:
     async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         return await self._replica.count_tokens(texts)
 
-    async def warm(self) -> None:
-        await self._replica.warm()
 
-    async def state(self) -> ModelState:
-        return await self._replica.state()
-
-    async def health(self) -> Health:
-        return await self._replica.health()
-
-    async def check_health(self) -> None:
-        await self._replica.check_health()
-
-    async def __del__(self) -> None:
-        await asyncio.to_thread(self._replica.close)
-
-
-class _Embedding:
+class _Embedding(_Model[EmbeddingReplica]):
     """A replica of "embedding"; see `EmbeddingReplica`, whose methods these are."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        logging.getLogger("actors").setLevel(logging.INFO)
-        self._replica = EmbeddingReplica(Settings.model_validate(settings))
+        super().__init__(EmbeddingReplica, settings)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         return await self._replica.embed(request)
 
-    async def warm(self) -> None:
-        await self._replica.warm()
 
-    async def state(self) -> ModelState:
-        return await self._replica.state()
-
-    async def health(self) -> Health:
-        return await self._replica.health()
-
-    async def check_health(self) -> None:
-        await self._replica.check_health()
-
-    async def __del__(self) -> None:
-        await asyncio.to_thread(self._replica.close)
-
-
-class _Reranking:
+class _Reranking(_Model[RerankingReplica]):
     """A replica of "reranking"; see `RerankingReplica`, whose methods these are."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        logging.getLogger("actors").setLevel(logging.INFO)
-        self._replica = RerankingReplica(Settings.model_validate(settings))
+        super().__init__(RerankingReplica, settings)
 
     async def rerank(self, request: RerankRequest) -> RerankScores:
         return await self._replica.rerank(request)
-
-    async def warm(self) -> None:
-        await self._replica.warm()
-
-    async def state(self) -> ModelState:
-        return await self._replica.state()
-
-    async def health(self) -> Health:
-        return await self._replica.health()
-
-    async def check_health(self) -> None:
-        await self._replica.check_health()
-
-    async def __del__(self) -> None:
-        await asyncio.to_thread(self._replica.close)
 
 
 def language(args: dict[str, Any]) -> Any:

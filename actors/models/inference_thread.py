@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Generic, TypeVar
 
-from actors.models.protocols import SIGN_OF_LIFE_S
+from actors.models.protocols import SIGN_OF_LIFE_S, EngineFigures
 from perenne.errors import Busy, EngineFailed, PerenneError
 
 T = TypeVar("T")
@@ -106,6 +106,16 @@ class InferenceThread:
     @property
     def idle_s(self) -> float:
         return 0.0 if self.queue else time.monotonic() - self._ended_at
+
+    def figures(self, prompt_tokens_per_s: float | None = None, tokens_per_s: float | None = None) -> EngineFigures:
+        """Of an engine whose work is done here."""
+        return EngineFigures(
+            queue=self.queue,
+            progress_age_s=self.progress_age_s,
+            idle_s=self.idle_s,
+            prompt_tokens_per_s=prompt_tokens_per_s,
+            tokens_per_s=tokens_per_s,
+        )
 
     def submit(self, work: Callable[[Job[T]], None], *, priority: int = 0, admitted: bool = False) -> Job[T]:
         """Put work in the line. Busy when it is full. `admitted`: a further

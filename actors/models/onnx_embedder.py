@@ -92,13 +92,7 @@ class OnnxEmbedder:
         return (hidden * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9), int(mask.sum())
 
     def figures(self) -> EngineFigures:
-        thread = self._thread
-        return EngineFigures(
-            queue=thread.queue,
-            progress_age_s=thread.progress_age_s,
-            idle_s=thread.idle_s,
-            prompt_tokens_per_s=self._speed.per_s,
-        )
+        return self._thread.figures(self._speed.per_s)
 
     def close(self) -> None:
         """See `Embedder.close`."""

@@ -100,13 +100,7 @@ class TransformersEmbedder:
         return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
 
     def figures(self) -> EngineFigures:
-        thread = self._thread
-        return EngineFigures(
-            queue=thread.queue,
-            progress_age_s=thread.progress_age_s,
-            idle_s=thread.idle_s,
-            prompt_tokens_per_s=self._speed.per_s,
-        )
+        return self._thread.figures(self._speed.per_s)
 
     def close(self) -> None:
         """See `Embedder.close`."""

@@ -69,14 +69,7 @@ class TransformersLanguage:
         return tuple(len(one.ids) for one in coded)
 
     def figures(self) -> EngineFigures:
-        thread = self._thread
-        return EngineFigures(
-            queue=thread.queue,
-            progress_age_s=thread.progress_age_s,
-            idle_s=thread.idle_s,
-            prompt_tokens_per_s=self._prompt_speed.per_s,
-            tokens_per_s=self._speed.per_s,
-        )
+        return self._thread.figures(self._prompt_speed.per_s, self._speed.per_s)
 
     def close(self) -> None:
         """See `LanguageModel.close`."""

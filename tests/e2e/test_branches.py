@@ -77,6 +77,8 @@ def test_an_answer_made_again_stands_beside_the_first(page: Any) -> None:
     page.get_by_role("button", name="Previous version").click()
     page.get_by_role("group", name="Version 1 of 2").wait_for()
     log.get_by_role("button", name=re.compile("^Source 1")).first.wait_for()
+    assert log.get_by_role("article").count() == 1, "the other answer is not shown beside it"
+    assert page.get_by_role("button", name="Previous version").is_disabled()
 
 
 def test_leaving_the_edit_changes_nothing(page: Any, fake: FakeInstance) -> None:
