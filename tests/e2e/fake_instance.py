@@ -146,6 +146,11 @@ class FakeInstance:
         threading.Thread(target=self.answer, args=(run, text), daemon=True).start()
         return {"id": run["id"], "state": "queued"}
 
+    def waits(self, reply: dict[str, Any]) -> bool:
+        """Whether the answer before it on its branch is still being written."""
+        question = next(m for m in self.messages if m["id"] == reply["parent_id"])
+        return any(m["id"] == question["parent_id"] and m["state"] == "queued" for m in self.messages)
+
     def answer(self, run: dict[str, Any], question: str) -> None:
         """What a run host does, in short: sources, words, citations, the end."""
 
@@ -153,6 +158,9 @@ class FakeInstance:
             run["events"].append({"run_id": run["id"], "seq": len(run["events"]) + 1, "kind": kind, "data": data})
 
         told, reply = self.told, run["reply"]
+        say("status", stage="queued", detail="")
+        while self.waits(reply):
+            time.sleep(0.01)
         say("status", stage="searching", detail="")
         document = next(iter(self.documents.values()), None)
         declined = "moon" in question or document is None

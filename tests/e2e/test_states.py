@@ -77,6 +77,27 @@ def test_stop_keeps_what_was_written_and_regenerate_answers_anew(page: Any, fake
     assert page.get_by_role("log").get_by_role("article").count() == 1
 
 
+def test_a_question_sent_while_an_answer_is_written_waits_its_turn(page: Any, fake: FakeInstance) -> None:
+    # Enter was passed over without a word while an answer was written, and for a moment after its last word as well.
+    fake.add("guide.md", TEXT.encode())
+    fake.told.delay_s = 0.3
+    first = ask(page, "How long is the bridge?")
+    first.get_by_text("Your document").wait_for()
+    page.get_by_label("Your question").fill("When was it opened?")
+    page.get_by_role("button", name="Send").wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_role("log").get_by_text("When was it opened?").wait_for()
+    assert page.get_by_label("Your question").input_value() == ""
+    page.get_by_role("log").get_by_text("Waiting for its turn").wait_for()
+    fake.told.delay_s = 0.02
+    page.get_by_role("button", name="Stop").click()
+    answers = page.get_by_role("log").get_by_role("article")
+    answers.first.get_by_text("Stopped.").wait_for()
+    answers.nth(1).get_by_role("button", name="Answer again").wait_for()
+    assert answers.nth(1).get_by_text("212 metres long").count()
+    assert not answers.nth(1).get_by_text("Stopped.").count(), "what is stopped is the answer that was being written"
+
+
 def test_an_error_is_said_in_words_with_what_to_do(page: Any, fake: FakeInstance) -> None:
     fake.told.fail = ("engine_failed", "the engine 'llama_cpp' failed: out of memory")
     answer = ask(page, "How long is the bridge?")

@@ -16,8 +16,8 @@ import { Question } from "./Question";
 import { useStickToEnd } from "./useStickToEnd";
 import { Versions } from "./Versions";
 
-function open(message: Message | undefined): boolean {
-  return message?.role === "assistant" && (message.state === "queued" || message.state === "running");
+function open(message: Message): boolean {
+  return message.role === "assistant" && (message.state === "queued" || message.state === "running");
 }
 
 export function Chat({ project, chat }: { project: Project; chat: string | null }) {
@@ -30,7 +30,8 @@ export function Chat({ project, chat }: { project: Project; chat: string | null 
   }, []);
   const list = useMemo(() => (chat === null ? [] : (messages.data ?? [])), [chat, messages.data]);
   const last = list.at(-1);
-  const going = open(last);
+  const written = list.find(open); // those after it wait their turn
+  const going = written !== undefined;
 
   const reread = () => cache.invalidateQueries({ queryKey: keys.messages(fresh) });
   const refresh = () => {
@@ -47,6 +48,7 @@ export function Chat({ project, chat }: { project: Project; chat: string | null 
     onSuccess: async (posted: MessagePosted) => {
       await cache.cancelQueries({ queryKey: keys.messages(fresh) });
       cache.setQueryData<Message[]>(keys.messages(fresh), (held = []) => [...held, posted.question, posted.reply]);
+      void reread(); // the look that was cancelled may have been the one that sees an earlier answer's end
       if (chat === null) go({ chat: fresh });
       void cache.invalidateQueries({ queryKey: keys.conversations(project.id) });
     },
@@ -103,7 +105,7 @@ export function Chat({ project, chat }: { project: Project; chat: string | null 
             () => true,
             () => false,
           )}
-          onStop={() => last?.run_id && stop.mutate(last.run_id)}
+          onStop={() => written?.run_id && stop.mutate(written.run_id)}
         />
       </div>
     </div>

@@ -10,7 +10,7 @@ interface Props {
   onStop: () => void;
 }
 
-/** Where a question is written. It keeps what was typed until the server has it. */
+/** Where a question is written. It keeps what was typed until the server has it. One sent while an answer is written waits its turn there. */
 export function Composer({ going, sending, onSend, onStop }: Props) {
   const t = useWords();
   const [text, setText] = useState("");
@@ -24,8 +24,8 @@ export function Composer({ going, sending, onSend, onStop }: Props) {
 
   async function submit() {
     const asked = text.trim();
-    if (!asked || going || sending) return;
-    if (await onSend(asked)) setText("");
+    if (!asked || sending) return;
+    if (await onSend(asked)) setText((now) => (now.trim() === asked ? "" : now)); // what was typed meanwhile stays
   }
 
   return (
@@ -54,11 +54,12 @@ export function Composer({ going, sending, onSend, onStop }: Props) {
           }}
           className="min-h-9 flex-1 resize-none bg-transparent px-2 py-1.5 text-base outline-none placeholder:text-faint"
         />
-        {going ? (
+        {going && (
           <button type="button" onClick={onStop} aria-label={t.chat.stop} title={t.chat.stop} className="inline-flex size-9 shrink-0 items-center justify-center rounded-xl bg-ink text-page hover:opacity-80">
             <span className="size-3 rounded-xs bg-page" />
           </button>
-        ) : (
+        )}
+        {(!going || text.trim()) && (
           <button
             type="submit"
             disabled={!text.trim() || sending}
