@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 HELD_MAX = 512  # of the newest messages, for whoever comes or catches up a moment late; older ones are in the database
 PAGE = 500  # read from the database at a time
-IN_A_ROW = 32  # messages handed out before the sockets get to write them
+IN_A_ROW = 128  # messages written in a row, to one socket or to many, before anything else has its turn
 _LOOK_AGAIN_S = 0.05
 
 
@@ -68,6 +68,7 @@ class Channel:
         self._members: dict[Member, None] = {}
         self._users: set[object] = set()
         self._following: asyncio.Task[None] | None = None
+        self._in_a_row = 0
 
     @property
     def running(self) -> bool:
@@ -108,12 +109,8 @@ class Channel:
         error: Exception | None = None
         try:
             async with aclosing(self.source.live(self._top)) as live:
-                count = 0
                 async for item in live:
-                    self._hand_out(item)
-                    count += 1
-                    if count % IN_A_ROW == 0:
-                        await asyncio.sleep(0)
+                    await self._hand_out(item)
         except Exception as failure:
             if not isinstance(failure, PerenneError):
                 log.exception("a channel's source failed")
@@ -123,13 +120,18 @@ class Channel:
         for member in members:
             member.over(error)
 
-    def _hand_out(self, item: Item) -> None:
+    async def _hand_out(self, item: Item) -> None:
         self._top = item.seq
         self._held.append(item)
         if len(self._held) > HELD_MAX:
             self._floor = self._held.popleft().seq
         for member in tuple(self._members):
-            member.offer(item)
+            if member in self._members:  # it may have left since
+                member.offer(item)
+            self._in_a_row += 1
+            if self._in_a_row >= IN_A_ROW:
+                self._in_a_row = 0
+                await asyncio.sleep(0)
 
     def _stop(self) -> None:
         following, self._following = self._following, None

@@ -40,20 +40,20 @@ class Socket:
 
     def __init__(self, socket: WebSocket, edge: Edge, caller: Caller) -> None:
         self._socket, self._edge, self._caller = socket, edge, caller
-        self._outbox = Outbox(edge.settings.edge.socket_queue, edge.settings.edge.socket_queue_bytes)
+        self._outbox = Outbox(self._send, edge.settings.edge.socket_queue, edge.settings.edge.socket_queue_bytes)
         self._subscriptions: dict[str, Subscription | None] = {}  # None: it is being looked up
         self._tasks: dict[str, asyncio.Task[None]] = {}  # that look up or catch up
-        self._sending_since: float | None = None
         self._slow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self) -> None:
         """Until the client leaves, is too slow, its key ends, or the replica closes."""
         ended = asyncio.create_task(self._edge.keyring.end_of(self._caller))
-        read, write, look = (asyncio.create_task(part) for part in (self._read(), self._write(), self._look()))
-        parts = [ended, read, write, look, asyncio.create_task(self._edge.closing.wait())]
+        read, look = asyncio.create_task(self._read()), asyncio.create_task(self._look())
+        parts = [ended, read, look, asyncio.create_task(self._edge.closing.wait())]
         try:
-            await asyncio.wait([*parts, self._slow], return_when=asyncio.FIRST_COMPLETED)
-            await _ended(read, write)  # what is said last is last, and what went out is known
+            await asyncio.wait([*parts, self._slow, self._outbox.over], return_when=asyncio.FIRST_COMPLETED)
+            await _ended(read)
+            await self._outbox.close()  # what is said last is last, and what went out is known
             if ended.done():
                 error = ended.result()
                 await self._part(1008, str(error), 1.0, type="error", error=described(error), run_id=None)
@@ -64,6 +64,7 @@ class Socket:
                 await self._part(1013, "too slow: come again after the last number that you have seen", CLOSE_WITHIN_S)
         finally:
             self._drop_all()
+            await self._outbox.close()
             await _ended(*parts, *self._tasks.values())
 
     def _resume(self) -> dict[str, Any]:
@@ -83,21 +84,12 @@ class Socket:
         if not self._slow.done():
             self._slow.set_result(None)
 
-    async def _write(self) -> None:
-        while True:
-            item, sender = await self._outbox.take()
-            self._sending_since = time.monotonic()
-            try:
-                await self._socket.send_text(item.text or "")
-            except (RuntimeError, WebSocketDisconnect, OSError):
-                return
-            self._sending_since = None
-            if sender is not None:
-                sender.went_out(item)
+    async def _send(self, item: Item) -> None:
+        await self._socket.send_text(item.text or "")
 
     async def _look(self) -> None:
         """Until a message has not gone out for too long. A timeout of each message would cost as much as sending it."""
-        while self._sending_since is None or time.monotonic() - self._sending_since < SEND_WITHIN_S:
+        while (since := self._outbox.sending_since) is None or time.monotonic() - since < SEND_WITHIN_S:
             await asyncio.sleep(SEND_WITHIN_S / 4)
         self._too_slow()
 
