@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
+from serve.openai_document import event_of, refusals_of, schemas_of
 from serve.openai_views import OpenAIErrorEnvelope
 from serve.views import ErrorEnvelope
 
@@ -21,7 +22,7 @@ _BESIDE: dict[str, dict[str, Any]] = {  # fields of a form with a file
     "document": {"title": _TEXT, "external_id": _TEXT, "password": _TEXT},
     "purpose": {"purpose": {"enum": ["assistants", "user_data"]}},
 }
-_ERRORS: dict[int | str, str] = {
+_ERRORS: dict[int, str] = {
     400: "The request cannot be done as it stands.",
     401: "No key, or none that is valid.",
     403: "The key's scope does not reach this.",
@@ -77,17 +78,19 @@ def _tag(path: str) -> str:
     return known or "house"
 
 
+def _refusals(line: "Line") -> dict[int, str]:
+    return {status: words for status, words in _ERRORS.items() if status != 409 or line.method != "GET"}
+
+
 def operation(line: "Line") -> dict[str, Any]:
     """What the document says of one route beyond its signature."""
     extra: dict[str, Any] = {}
     responses: dict[int | str, dict[str, Any]] = {}
     openai = line.path.startswith("/v1/")
+    model: Any = OpenAIErrorEnvelope if openai else ErrorEnvelope
     if line.access != "open":
-        model = OpenAIErrorEnvelope if openai else ErrorEnvelope
-        not_here = {409} if line.method == "GET" else set[int]()
-        if openai:
-            not_here.add(422)  # OpenAI's clients are told 400
-        responses = {s: {"model": model, "description": words} for s, words in _ERRORS.items() if s not in not_here}
+        told = refusals_of(line) if openai else _refusals(line)
+        responses = {status: {"model": model, "description": words} for status, words in told.items()}
         extra["security"] = [{"key": []}]
         if line.method != "GET" and line.path.startswith("/api/"):
             extra["parameters"] = [_IDEMPOTENCY]
@@ -98,21 +101,21 @@ def operation(line: "Line") -> dict[str, Any]:
     elif line.kind != "application/json":
         schema = _EVENT if line.kind == "text/event-stream" else _TEXT
         responses[200] = {"content": {line.kind: {"schema": schema}}, "description": line.route.__doc__}
-    if line.streams:
-        responses[200] = {"content": {"text/event-stream": {"schema": _EVENT}}}
+    if line.pieces is not None:
+        responses[200] = {"content": {"text/event-stream": {"schema": event_of(line)}}}
     for status, words in line.also:
         responses[status] = {"model": line.answer, "description": words}
     for status, words in line.refusals:
-        responses[status] = {"description": words} if line.method == "HEAD" else {"model": ErrorEnvelope, "description": words}
+        responses[status] = {"description": words} if line.method == "HEAD" else {"model": model, "description": words}
     if line.body == "bytes":
         extra["requestBody"] = {"required": True, "content": {"application/offset+octet-stream": {"schema": _FILE}}}
     elif line.body is not None:
         fields = {"file": _FILE, **_BESIDE[line.body]}
         schema = {"type": "object", "properties": fields, "required": ["file", *(["purpose"] if openai else [])]}
         extra["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
-    silent: dict[str, Any] = {"response_class": Response} if line.method == "HEAD" else {}
+    not_json: dict[str, Any] = {"response_class": Response} if line.method == "HEAD" or line.kind != "application/json" else {}
     return {
-        **silent,
+        **not_json,
         "tags": [_tag(line.path)],
         "responses": responses,
         "openapi_extra": extra,
@@ -121,7 +124,7 @@ def operation(line: "Line") -> dict[str, Any]:
     }
 
 
-def whole(app: FastAPI) -> dict[str, Any]:
+def whole(app: FastAPI, table: "tuple[Line, ...]") -> dict[str, Any]:
     """The document, made once."""
     if app.openapi_schema is None:
         schema = get_openapi(
@@ -134,6 +137,8 @@ def whole(app: FastAPI) -> dict[str, Any]:
             if path.startswith("/v1/"):
                 for told in methods.values():
                     told["responses"].pop("422", None)  # FastAPI's own; see `serve.errors`
-        schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        components = schema.setdefault("components", {})
+        components["schemas"] = components.get("schemas", {}) | schemas_of(table)
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         app.openapi_schema = schema
     return app.openapi_schema

@@ -59,7 +59,7 @@ def build_app(settings: Settings, directory: Directory, dist: Path = DIST) -> Fa
 
 
 def _add_others(app: FastAPI, dist: Path) -> None:
-    app.openapi = lambda: whole(app)  # type: ignore[method-assign]
+    app.openapi = lambda: whole(app, TABLE)  # type: ignore[method-assign]
 
     async def document(_: Request) -> Response:
         return json_answer(app.openapi())

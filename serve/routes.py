@@ -36,6 +36,20 @@ from serve import (
     watches,
 )
 from serve.guard import Access
+from serve.openai_chat_views import ChatCompletion, ChatPiece, TextCompletion, TextPiece
+from serve.openai_response_views import InputItemList, ResponseDeleted, ResponseEvent, ResponseObject
+from serve.openai_store_views import (
+    FileBatch,
+    StoreFile,
+    StoreFileContent,
+    StoreFileList,
+    StoreFileRemoved,
+    StoreHits,
+    VectorStore,
+    VectorStoreDeleted,
+    VectorStoreList,
+)
+from serve.openai_views import EmbeddingList, FileDeleted, FileList, FileObject, ModelList, ModelObject
 from serve.views import DocumentAddedView, JobView, KeyMade, Me, Ticket, UploadView
 
 
@@ -55,7 +69,8 @@ class Line:
     also: tuple[tuple[int, str], ...] = ()  # other statuses with the same body
     refusals: tuple[tuple[int, str], ...] = ()  # beyond those that every route has
     headers: tuple[str, ...] = ()  # that it reads, beside those of every route; `serve.document` describes each
-    streams: bool = False  # the same as events, when the body asks for a stream
+    pieces: Any = None  # the type of each event's data, when the body asks for a stream
+    ending: str | None = None  # the data of a stream's last event, which is no JSON
 
 
 async def nothing_here(request: Request, rest: str = "") -> None:
@@ -71,6 +86,7 @@ _S = "/v1/vector_stores/{store_id}"
 _B = f"{_S}/file_batches/{{batch}}"
 _R = "/v1/responses/{response}"
 _EVENTS = "text/event-stream"
+_END = "[DONE]"
 _U = f"{_P}/uploads/{{upload_id}}"
 _TUS = ((412, "Tus-Resumable is not 1.0.0."),)
 _TUS_BYTES = (
@@ -79,6 +95,8 @@ _TUS_BYTES = (
     (409, "The upload does not stand at this offset."),
     (460, "The checksum is another."),
 )
+_CONFLICT = (409, "It conflicts with what is there.")
+_WRITES = (_CONFLICT, (507, "The disk is full or failed; nothing was kept."))  # of `/v1`: there it says only where
 _BEGIN = ("Tus-Resumable", "Upload-Length", "Upload-Metadata")
 _GO_ON = ("Tus-Resumable", "Upload-Offset", "Upload-Checksum", "Perenne-Password")
 _BY_POST = (*_GO_ON, "X-HTTP-Method-Override")
@@ -140,37 +158,56 @@ TABLE: tuple[Line, ...] = (
     Line("GET", "/api/status", "read", house.get_status, TreeStatus),
     Line("GET", "/api/models", "read", house.list_models, list[ModelState]),
     Line("POST", "/api/models/language/warm", "read", house.warm_language, status=202),
-    Line("GET", "/v1/models", "read", openai_models.list_models),
-    Line("GET", "/v1/models/{model:path}", "read", openai_models.get_model),
-    Line("POST", "/v1/chat/completions", "read", openai_chat.chat_completions, streams=True),
-    Line("POST", "/v1/completions", "read", openai_completions.completions, streams=True),
-    Line("POST", "/v1/embeddings", "read", openai_models.embeddings),
-    Line("POST", "/v1/responses", "read", openai_responses.create_response, streams=True),
-    Line("GET", _R, "read", openai_responses.get_response),
-    Line("DELETE", _R, "write", openai_responses.delete_response),
-    Line("POST", f"{_R}/cancel", "write", openai_responses.cancel_response),
-    Line("GET", f"{_R}/input_items", "read", openai_responses.list_input_items),
-    Line("GET", "/v1/files", "read", openai_files.list_files),
-    Line("POST", "/v1/files", "write", openai_files.create_file, body="purpose"),
-    Line("GET", "/v1/files/{file_id}", "read", openai_files.get_file),
-    Line("DELETE", "/v1/files/{file_id}", "write", openai_files.delete_file),
+    Line("GET", "/v1/models", "read", openai_models.list_models, ModelList),
+    Line("GET", "/v1/models/{model:path}", "read", openai_models.get_model, ModelObject),
+    Line(
+        "POST",
+        "/v1/chat/completions",
+        "read",
+        openai_chat.chat_completions,
+        ChatCompletion,
+        pieces=ChatPiece,
+        ending=_END,
+        refusals=_WRITES,
+    ),
+    Line("POST", "/v1/completions", "read", openai_completions.completions, TextCompletion, pieces=TextPiece, ending=_END),
+    Line("POST", "/v1/embeddings", "read", openai_models.embeddings, EmbeddingList),
+    Line(
+        "POST",
+        "/v1/responses",
+        "read",
+        openai_responses.create_response,
+        ResponseObject,
+        pieces=ResponseEvent,
+        refusals=_WRITES,
+    ),
+    Line("GET", _R, "read", openai_responses.get_response, ResponseObject),
+    Line("DELETE", _R, "write", openai_responses.delete_response, ResponseDeleted, refusals=_WRITES),
+    Line("POST", f"{_R}/cancel", "write", openai_responses.cancel_response, ResponseObject, refusals=_WRITES),
+    Line("GET", f"{_R}/input_items", "read", openai_responses.list_input_items, InputItemList),
+    Line("GET", "/v1/files", "read", openai_files.list_files, FileList),
+    Line("POST", "/v1/files", "write", openai_files.create_file, FileObject, body="purpose", refusals=_WRITES),
+    Line("GET", "/v1/files/{file_id}", "read", openai_files.get_file, FileObject),
+    Line("DELETE", "/v1/files/{file_id}", "write", openai_files.delete_file, FileDeleted, refusals=_WRITES),
     Line("GET", "/v1/files/{file_id}/content", "read", openai_files.get_file_content, kind="*/*"),
-    Line("GET", "/v1/vector_stores", "read", openai_stores.list_stores),
-    Line("POST", "/v1/vector_stores", "write", openai_stores.create_store),
-    Line("GET", _S, "read", openai_stores.get_store),
-    Line("POST", _S, "write", openai_stores.change_store),
-    Line("DELETE", _S, "write", openai_stores.delete_store),
-    Line("POST", f"{_S}/search", "read", openai_stores.search_store),
-    Line("GET", f"{_S}/files", "read", openai_store_files.list_store_files),
-    Line("POST", f"{_S}/files", "write", openai_store_files.add_store_file),
-    Line("GET", f"{_S}/files/{{file_id}}", "read", openai_store_files.get_store_file),
-    Line("POST", f"{_S}/files/{{file_id}}", "write", openai_store_files.change_store_file),
-    Line("DELETE", f"{_S}/files/{{file_id}}", "write", openai_store_files.remove_store_file),
-    Line("GET", f"{_S}/files/{{file_id}}/content", "read", openai_store_files.get_store_file_content),
-    Line("POST", f"{_S}/file_batches", "write", openai_store_files.add_batch),
-    Line("GET", _B, "read", openai_store_files.get_batch),
-    Line("POST", f"{_B}/cancel", "write", openai_store_files.cancel_batch),
-    Line("GET", f"{_B}/files", "read", openai_store_files.list_batch_files),
+    Line("GET", "/v1/vector_stores", "read", openai_stores.list_stores, VectorStoreList),
+    Line("POST", "/v1/vector_stores", "write", openai_stores.create_store, VectorStore, refusals=_WRITES),
+    Line("GET", _S, "read", openai_stores.get_store, VectorStore),
+    Line("POST", _S, "write", openai_stores.change_store, VectorStore, refusals=_WRITES),
+    Line("DELETE", _S, "write", openai_stores.delete_store, VectorStoreDeleted, refusals=_WRITES),
+    Line("POST", f"{_S}/search", "read", openai_stores.search_store, StoreHits),
+    Line("GET", f"{_S}/files", "read", openai_store_files.list_store_files, StoreFileList),
+    Line("POST", f"{_S}/files", "write", openai_store_files.add_store_file, StoreFile, refusals=_WRITES),
+    Line("GET", f"{_S}/files/{{file_id}}", "read", openai_store_files.get_store_file, StoreFile),
+    Line("POST", f"{_S}/files/{{file_id}}", "write", openai_store_files.change_store_file, StoreFile),
+    Line(
+        "DELETE", f"{_S}/files/{{file_id}}", "write", openai_store_files.remove_store_file, StoreFileRemoved, refusals=_WRITES
+    ),
+    Line("GET", f"{_S}/files/{{file_id}}/content", "read", openai_store_files.get_store_file_content, StoreFileContent),
+    Line("POST", f"{_S}/file_batches", "write", openai_store_files.add_batch, FileBatch, refusals=_WRITES),
+    Line("GET", _B, "read", openai_store_files.get_batch, FileBatch),
+    Line("POST", f"{_B}/cancel", "write", openai_store_files.cancel_batch, FileBatch, refusals=(_CONFLICT,)),
+    Line("GET", f"{_B}/files", "read", openai_store_files.list_batch_files, StoreFileList),
 )
 
 # What is not one function for one method: WebSockets, the document, the rest.

@@ -1285,6 +1285,59 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** AnnotationAdded */
+        AnnotationAdded: {
+            annotation: components["schemas"]["FlatCitation"];
+            /** Annotation Index */
+            annotation_index: number;
+            /** Content Index */
+            content_index: number;
+            /** Item Id */
+            item_id: string;
+            /** Output Index */
+            output_index: number;
+            /** Sequence Number */
+            sequence_number: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "response.output_text.annotation.added";
+        };
+        /** ArgumentsDelta */
+        ArgumentsDelta: {
+            /** Delta */
+            delta: string;
+            /** Item Id */
+            item_id: string;
+            /** Output Index */
+            output_index: number;
+            /** Sequence Number */
+            sequence_number: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "response.function_call_arguments.delta";
+        };
+        /** ArgumentsDone */
+        ArgumentsDone: {
+            /** Arguments */
+            arguments: string;
+            /** Item Id */
+            item_id: string;
+            /** Name */
+            name: string;
+            /** Output Index */
+            output_index: number;
+            /** Sequence Number */
+            sequence_number: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "response.function_call_arguments.done";
+        };
         /**
          * BatchBody
          * @example {
@@ -1311,6 +1364,18 @@ export interface components {
              */
             files: components["schemas"]["StoreFileBody"][];
         };
+        /** CachedInput */
+        CachedInput: {
+            /** Cache Write Tokens */
+            cache_write_tokens: number;
+            /** Cached Tokens */
+            cached_tokens: number;
+        };
+        /** CachedTokens */
+        CachedTokens: {
+            /** Cached Tokens */
+            cached_tokens: number;
+        };
         /** CallItem */
         CallItem: {
             /** Arguments */
@@ -1322,6 +1387,30 @@ export interface components {
             /**
              * Type
              * @constant
+             */
+            type: "function_call";
+        };
+        /**
+         * CallOutput
+         * @description A call of a tool; `arguments` is JSON as the model wrote it.
+         */
+        CallOutput: {
+            /** Arguments */
+            arguments: string;
+            /** Call Id */
+            call_id: string;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "in_progress" | "completed" | "incomplete";
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
              */
             type: "function_call";
         };
@@ -1406,6 +1495,160 @@ export interface components {
             /** Top P */
             top_p?: number | null;
         };
+        /** ChatChoice */
+        ChatChoice: {
+            /**
+             * Finish Reason
+             * @enum {string}
+             */
+            finish_reason: "stop" | "length" | "tool_calls";
+            /** Index */
+            index: number;
+            logprobs: components["schemas"]["Logprobs"] | null;
+            message: components["schemas"]["ChatMessageShown"];
+        };
+        /** ChatChunkChoice */
+        ChatChunkChoice: {
+            delta: components["schemas"]["ChatDelta"];
+            /** Finish Reason */
+            finish_reason: ("stop" | "length" | "tool_calls") | null;
+            /** Index */
+            index: number;
+            logprobs: components["schemas"]["Logprobs"] | null;
+        };
+        /**
+         * ChatCompletion
+         * @description `run_id` and `sources` are those of an answer from documents.
+         * @example {
+         *       "choices": [
+         *         {
+         *           "finish_reason": "stop",
+         *           "index": 0,
+         *           "logprobs": null,
+         *           "message": {
+         *             "annotations": [
+         *               {
+         *                 "type": "url_citation",
+         *                 "url_citation": {
+         *                   "document_id": "doc_0123",
+         *                   "end": 40,
+         *                   "end_index": 21,
+         *                   "external_id": null,
+         *                   "number": 1,
+         *                   "page": 2,
+         *                   "quote": "built in 1863",
+         *                   "start": 10,
+         *                   "start_index": 0,
+         *                   "title": "Lights",
+         *                   "url": "/api/documents/doc_0123/text?start=10&end=40"
+         *                 }
+         *               }
+         *             ],
+         *             "content": "It was built in 1863.",
+         *             "refusal": null,
+         *             "role": "assistant"
+         *           }
+         *         }
+         *       ],
+         *       "created": 1764115200,
+         *       "id": "chatcmpl-0123",
+         *       "model": "perenne",
+         *       "object": "chat.completion",
+         *       "run_id": "run_0123",
+         *       "sources": [
+         *         {
+         *           "chunk_id": 7,
+         *           "document_id": "doc_0123",
+         *           "end": 40,
+         *           "score": 0.91,
+         *           "start": 10,
+         *           "text": "It was built in 1863.",
+         *           "title": "Lights"
+         *         }
+         *       ],
+         *       "usage": {
+         *         "completion_tokens": 9,
+         *         "prompt_tokens": 412,
+         *         "prompt_tokens_details": {
+         *           "cached_tokens": 96
+         *         },
+         *         "total_tokens": 421
+         *       }
+         *     }
+         */
+        ChatCompletion: {
+            /** Choices */
+            choices: components["schemas"]["ChatChoice"][];
+            /** Created */
+            created: number;
+            /** Id */
+            id: string;
+            /** Model */
+            model: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "chat.completion";
+            /** Run Id */
+            run_id?: string;
+            /** Sources */
+            sources?: components["schemas"]["SourceShown"][];
+            usage: components["schemas"]["CompletionUsage"];
+        };
+        /**
+         * ChatCompletionChunk
+         * @description `choices` is empty in the last one, with the `usage` that `stream_options.include_usage` asks for. `sources` come once, before
+         *     the words.
+         * @example {
+         *       "choices": [
+         *         {
+         *           "delta": {
+         *             "content": " built"
+         *           },
+         *           "finish_reason": null,
+         *           "index": 0,
+         *           "logprobs": null
+         *         }
+         *       ],
+         *       "created": 1764115200,
+         *       "id": "chatcmpl-0123",
+         *       "model": "perenne",
+         *       "object": "chat.completion.chunk"
+         *     }
+         */
+        ChatCompletionChunk: {
+            /** Choices */
+            choices: components["schemas"]["ChatChunkChoice"][];
+            /** Created */
+            created: number;
+            /** Id */
+            id: string;
+            /** Model */
+            model: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "chat.completion.chunk";
+            /** Sources */
+            sources?: components["schemas"]["SourceShown"][] | null;
+            usage?: components["schemas"]["CompletionUsage"];
+        };
+        /** ChatDelta */
+        ChatDelta: {
+            /** Annotations */
+            annotations?: components["schemas"]["UrlCitation"][];
+            /** Content */
+            content?: string;
+            /**
+             * Role
+             * @constant
+             */
+            role?: "assistant";
+            /** Tool Calls */
+            tool_calls?: components["schemas"]["ToolPiece"][];
+        };
         /**
          * ChatMessageBody
          * @description Of the parts of a content text is taken; pictures, sound and files are refused.
@@ -1424,6 +1667,25 @@ export interface components {
             tool_call_id?: string | null;
             /** Tool Calls */
             tool_calls?: components["schemas"]["ToolCall"][] | null;
+        };
+        /**
+         * ChatMessageShown
+         * @description `content` is null where only tools are called.
+         */
+        ChatMessageShown: {
+            /** Annotations */
+            annotations: components["schemas"]["UrlCitation"][];
+            /** Content */
+            content: string | null;
+            /** Refusal */
+            refusal: null;
+            /**
+             * Role
+             * @constant
+             */
+            role: "assistant";
+            /** Tool Calls */
+            tool_calls?: components["schemas"]["ToolCalled"][];
         };
         /** ChildStatus */
         ChildStatus: {
@@ -1460,6 +1722,14 @@ export interface components {
              * @enum {string}
              */
             state: "starting" | "recovering" | "ready" | "degraded" | "waiting" | "held" | "hung" | "dead" | "stopped";
+        };
+        /** Chunked */
+        Chunked: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "other";
         };
         /** Chunking */
         Chunking: {
@@ -1503,6 +1773,35 @@ export interface components {
             start: number;
             /** Title */
             title: string;
+        };
+        /**
+         * CitedUrl
+         * @description A passage of a document, and the claim that it holds: `start_index` to `end_index` of the answer rests on `start` to `end`
+         *     of the document's text.
+         */
+        CitedUrl: {
+            /** Document Id */
+            document_id: string;
+            /** End */
+            end: number;
+            /** End Index */
+            end_index: number;
+            /** External Id */
+            external_id: string | null;
+            /** Number */
+            number: number;
+            /** Page */
+            page: number | null;
+            /** Quote */
+            quote: string;
+            /** Start */
+            start: number;
+            /** Start Index */
+            start_index: number;
+            /** Title */
+            title: string;
+            /** Url */
+            url: string;
         };
         /**
          * CompletionBody
@@ -1554,6 +1853,16 @@ export interface components {
             temperature?: number | null;
             /** Top P */
             top_p?: number | null;
+        };
+        /** CompletionUsage */
+        CompletionUsage: {
+            /** Completion Tokens */
+            completion_tokens: number;
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            prompt_tokens_details: components["schemas"]["CachedTokens"];
+            /** Total Tokens */
+            total_tokens: number;
         };
         /**
          * Conversation
@@ -1722,6 +2031,62 @@ export interface components {
             model: string;
         };
         /**
+         * EmbeddingList
+         * @example {
+         *       "data": [
+         *         {
+         *           "embedding": [
+         *             0.0213,
+         *             -0.0541,
+         *             0.0377
+         *           ],
+         *           "index": 0,
+         *           "object": "embedding"
+         *         }
+         *       ],
+         *       "model": "use-multilingual-q8",
+         *       "object": "list",
+         *       "usage": {
+         *         "prompt_tokens": 2,
+         *         "total_tokens": 2
+         *       }
+         *     }
+         */
+        EmbeddingList: {
+            /** Data */
+            data: components["schemas"]["EmbeddingObject"][];
+            /** Model */
+            model: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "list";
+            usage: components["schemas"]["EmbeddingUsage"];
+        };
+        /**
+         * EmbeddingObject
+         * @description `embedding`: numbers, or base64 of little-endian float32 where that was asked for.
+         */
+        EmbeddingObject: {
+            /** Embedding */
+            embedding: number[] | string;
+            /** Index */
+            index: number;
+            /**
+             * Object
+             * @constant
+             */
+            object: "embedding";
+        };
+        /** EmbeddingUsage */
+        EmbeddingUsage: {
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Total Tokens */
+            total_tokens: number;
+        };
+        /**
          * ErrorBody
          * @description `code` is stable; `message` is for people.
          */
@@ -1738,6 +2103,154 @@ export interface components {
         /** ErrorEnvelope */
         ErrorEnvelope: {
             error: components["schemas"]["ErrorBody"];
+        };
+        /**
+         * FileBatch
+         * @example {
+         *       "created_at": 1764115200,
+         *       "file_counts": {
+         *         "cancelled": 0,
+         *         "completed": 3,
+         *         "failed": 0,
+         *         "in_progress": 0,
+         *         "total": 3
+         *       },
+         *       "id": "vsfb_0123",
+         *       "object": "vector_store.files_batch",
+         *       "status": "completed",
+         *       "vector_store_id": "prj_0123"
+         *     }
+         */
+        FileBatch: {
+            /** Created At */
+            created_at: number;
+            file_counts: components["schemas"]["FileCounts"];
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "vector_store.files_batch";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "in_progress" | "completed";
+            /** Vector Store Id */
+            vector_store_id: string;
+        };
+        /** FileCounts */
+        FileCounts: {
+            /** Cancelled */
+            cancelled: number;
+            /** Completed */
+            completed: number;
+            /** Failed */
+            failed: number;
+            /** In Progress */
+            in_progress: number;
+            /** Total */
+            total: number;
+        };
+        /**
+         * FileDeleted
+         * @example {
+         *       "deleted": true,
+         *       "id": "doc_0123",
+         *       "object": "file"
+         *     }
+         */
+        FileDeleted: {
+            /**
+             * Deleted
+             * @constant
+             */
+            deleted: true;
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "file";
+        };
+        /**
+         * FileList
+         * @example {
+         *       "data": [
+         *         {
+         *           "bytes": 48213,
+         *           "created_at": 1764115200,
+         *           "filename": "letters.pdf",
+         *           "id": "doc_0123",
+         *           "object": "file",
+         *           "purpose": "assistants",
+         *           "status": "processed",
+         *           "status_details": null
+         *         }
+         *       ],
+         *       "first_id": "doc_0123",
+         *       "has_more": false,
+         *       "last_id": "doc_0123",
+         *       "object": "list"
+         *     }
+         */
+        FileList: {
+            /** Data */
+            data: components["schemas"]["FileObject"][];
+            /** First Id */
+            first_id: string | null;
+            /** Has More */
+            has_more: boolean;
+            /** Last Id */
+            last_id: string | null;
+            /**
+             * Object
+             * @constant
+             */
+            object: "list";
+        };
+        /**
+         * FileObject
+         * @description A document as a file. `status_details` says why it was refused.
+         * @example {
+         *       "bytes": 48213,
+         *       "created_at": 1764115200,
+         *       "filename": "letters.pdf",
+         *       "id": "doc_0123",
+         *       "object": "file",
+         *       "purpose": "assistants",
+         *       "status": "processed",
+         *       "status_details": null
+         *     }
+         */
+        FileObject: {
+            /** Bytes */
+            bytes: number;
+            /** Created At */
+            created_at: number;
+            /** Filename */
+            filename: string;
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "file";
+            /**
+             * Purpose
+             * @constant
+             */
+            purpose: "assistants";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "uploaded" | "processed" | "error";
+            /** Status Details */
+            status_details: string | null;
         };
         /**
          * FiltersBody
@@ -1764,6 +2277,39 @@ export interface components {
              */
             languages: string[];
         };
+        /**
+         * FlatCitation
+         * @description A citation, flat as annotations of responses are.
+         */
+        FlatCitation: {
+            /** Document Id */
+            document_id: string;
+            /** End */
+            end: number;
+            /** End Index */
+            end_index: number;
+            /** External Id */
+            external_id: string | null;
+            /** Number */
+            number: number;
+            /** Page */
+            page: number | null;
+            /** Quote */
+            quote: string;
+            /** Start */
+            start: number;
+            /** Start Index */
+            start_index: number;
+            /** Title */
+            title: string;
+            /**
+             * Type
+             * @constant
+             */
+            type: "url_citation";
+            /** Url */
+            url: string;
+        };
         /** FunctionBody */
         FunctionBody: {
             /** Description */
@@ -1776,6 +2322,23 @@ export interface components {
             } | null;
             /** Strict */
             strict?: boolean | null;
+        };
+        /**
+         * FunctionCalled
+         * @description `arguments`: JSON as the model wrote it.
+         */
+        FunctionCalled: {
+            /** Arguments */
+            arguments: string;
+            /** Name */
+            name: string;
+        };
+        /** FunctionPiece */
+        FunctionPiece: {
+            /** Arguments */
+            arguments?: string | null;
+            /** Name */
+            name?: string | null;
         };
         /** FunctionTool */
         FunctionTool: {
@@ -1830,6 +2393,76 @@ export interface components {
             text: string;
             /** Title */
             title: string;
+        };
+        /** Incomplete */
+        Incomplete: {
+            /**
+             * Reason
+             * @constant
+             */
+            reason: "max_output_tokens";
+        };
+        /**
+         * InputItemList
+         * @example {
+         *       "data": [
+         *         {
+         *           "content": [
+         *             {
+         *               "text": "When was the lighthouse built?",
+         *               "type": "input_text"
+         *             }
+         *           ],
+         *           "id": "msg_0122",
+         *           "role": "user",
+         *           "status": "completed",
+         *           "type": "message"
+         *         }
+         *       ],
+         *       "first_id": "msg_0122",
+         *       "has_more": false,
+         *       "last_id": "msg_0122",
+         *       "object": "list"
+         *     }
+         */
+        InputItemList: {
+            /** Data */
+            data: (components["schemas"]["MessageInput"] | components["schemas"]["MessageOutput"])[];
+            /** First Id */
+            first_id: string | null;
+            /** Has More */
+            has_more: boolean;
+            /** Last Id */
+            last_id: string | null;
+            /**
+             * Object
+             * @constant
+             */
+            object: "list";
+        };
+        /** InputText */
+        InputText: {
+            /** Text */
+            text: string;
+            /**
+             * Type
+             * @constant
+             */
+            type: "input_text";
+        };
+        /** ItemEvent */
+        ItemEvent: {
+            /** Item */
+            item: components["schemas"]["MessageOutput"] | components["schemas"]["CallOutput"];
+            /** Output Index */
+            output_index: number;
+            /** Sequence Number */
+            sequence_number: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "response.output_item.added" | "response.output_item.done";
         };
         /**
          * JobView
@@ -1962,6 +2595,18 @@ export interface components {
             project: string;
         };
         /**
+         * Logprobs
+         * @description `content`: of each token what the engine says of it.
+         */
+        Logprobs: {
+            /** Content */
+            content: {
+                [key: string]: unknown;
+            }[] | null;
+            /** Refusal */
+            refusal: null;
+        };
+        /**
          * Me
          * @description The caller.
          */
@@ -2034,6 +2679,31 @@ export interface components {
             /** Text */
             text: string;
         };
+        /**
+         * MessageInput
+         * @description What was asked, or said before.
+         */
+        MessageInput: {
+            /** Content */
+            content: components["schemas"]["InputText"][];
+            /** Id */
+            id: string;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "user" | "system";
+            /**
+             * Status
+             * @constant
+             */
+            status: "completed";
+            /**
+             * Type
+             * @constant
+             */
+            type: "message";
+        };
         /** MessageItem */
         MessageItem: {
             /** Content */
@@ -2050,11 +2720,88 @@ export interface components {
              */
             type: "message";
         };
+        /**
+         * MessageOutput
+         * @description The assistant's words.
+         */
+        MessageOutput: {
+            /** Content */
+            content: components["schemas"]["OutputText"][];
+            /** Id */
+            id: string;
+            /**
+             * Role
+             * @constant
+             */
+            role: "assistant";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "in_progress" | "completed" | "incomplete";
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "message";
+        };
         /** MessagePosted */
         MessagePosted: {
             question: components["schemas"]["Message"];
             reply: components["schemas"]["Message"];
             run: components["schemas"]["Run"];
+        };
+        /**
+         * ModelList
+         * @example {
+         *       "data": [
+         *         {
+         *           "created": 1764115200,
+         *           "id": "perenne",
+         *           "object": "model",
+         *           "owned_by": "perenne"
+         *         },
+         *         {
+         *           "created": 1764115200,
+         *           "id": "perenne:letters",
+         *           "object": "model",
+         *           "owned_by": "perenne"
+         *         }
+         *       ],
+         *       "object": "list"
+         *     }
+         */
+        ModelList: {
+            /** Data */
+            data: components["schemas"]["ModelObject"][];
+            /**
+             * Object
+             * @constant
+             */
+            object: "list";
+        };
+        /**
+         * ModelObject
+         * @description A name that a chat may give as `model`.
+         * @example {
+         *       "created": 1764115200,
+         *       "id": "perenne",
+         *       "object": "model",
+         *       "owned_by": "perenne"
+         *     }
+         */
+        ModelObject: {
+            /** Created */
+            created: number;
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "model";
+            /** Owned By */
+            owned_by: string;
         };
         /**
          * ModelState
@@ -2146,15 +2893,25 @@ export interface components {
          */
         OpenAIErrorBody: {
             /** Code */
-            code?: string | null;
+            code: string | null;
             /** Message */
             message: string;
             /** Param */
-            param?: string | null;
+            param: string | null;
             /** Type */
             type: string;
         };
-        /** OpenAIErrorEnvelope */
+        /**
+         * OpenAIErrorEnvelope
+         * @example {
+         *       "error": {
+         *         "code": "not_found",
+         *         "message": "no model 'gpt'",
+         *         "param": null,
+         *         "type": "not_found_error"
+         *       }
+         *     }
+         */
         OpenAIErrorEnvelope: {
             error: components["schemas"]["OpenAIErrorBody"];
         };
@@ -2192,6 +2949,22 @@ export interface components {
             temperature?: number | null;
             /** Top P */
             top_p?: number | null;
+        };
+        /** OutputText */
+        OutputText: {
+            /** Annotations */
+            annotations: components["schemas"]["FlatCitation"][];
+            /** Logprobs */
+            logprobs: {
+                [key: string]: unknown;
+            }[];
+            /** Text */
+            text: string;
+            /**
+             * Type
+             * @constant
+             */
+            type: "output_text";
         };
         /**
          * Page
@@ -2263,6 +3036,23 @@ export interface components {
             /** Next */
             next?: string | null;
         };
+        /** PartEvent */
+        PartEvent: {
+            /** Content Index */
+            content_index: number;
+            /** Item Id */
+            item_id: string;
+            /** Output Index */
+            output_index: number;
+            part: components["schemas"]["OutputText"];
+            /** Sequence Number */
+            sequence_number: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "response.content_part.added" | "response.content_part.done";
+        };
         /** Project */
         Project: {
             /**
@@ -2301,6 +3091,11 @@ export interface components {
             /** Score Threshold */
             score_threshold?: number | null;
         };
+        /** ReasonedOutput */
+        ReasonedOutput: {
+            /** Reasoning Tokens */
+            reasoning_tokens: number;
+        };
         /**
          * RegenerateBody
          * @example {
@@ -2311,6 +3106,17 @@ export interface components {
          */
         RegenerateBody: {
             options?: components["schemas"]["OptionsBody"] | null;
+        };
+        /** ResponseBegun */
+        ResponseBegun: {
+            response: components["schemas"]["ResponseObject"];
+            /** Sequence Number */
+            sequence_number: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "response.created" | "response.in_progress";
         };
         /**
          * ResponseBody
@@ -2363,6 +3169,38 @@ export interface components {
             /** Top P */
             top_p?: number | null;
         };
+        /**
+         * ResponseDeleted
+         * @example {
+         *       "deleted": true,
+         *       "id": "resp_0123",
+         *       "object": "response"
+         *     }
+         */
+        ResponseDeleted: {
+            /**
+             * Deleted
+             * @constant
+             */
+            deleted: true;
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "response";
+        };
+        /** ResponseError */
+        ResponseError: {
+            /**
+             * Code
+             * @constant
+             */
+            code: "server_error";
+            /** Message */
+            message: string;
+        };
         /** ResponseFormat */
         ResponseFormat: {
             json_schema?: components["schemas"]["NamedSchema"] | null;
@@ -2371,6 +3209,158 @@ export interface components {
              * @enum {string}
              */
             type: "text" | "json_object" | "json_schema";
+        };
+        /**
+         * ResponseObject
+         * @description `store`: whether it is kept, as a conversation of yours.
+         * @example {
+         *       "created_at": 1764115200,
+         *       "error": null,
+         *       "id": "resp_0123",
+         *       "incomplete_details": null,
+         *       "instructions": null,
+         *       "max_output_tokens": null,
+         *       "metadata": {},
+         *       "model": "perenne",
+         *       "object": "response",
+         *       "output": [
+         *         {
+         *           "content": [
+         *             {
+         *               "annotations": [
+         *                 {
+         *                   "document_id": "doc_0123",
+         *                   "end": 40,
+         *                   "end_index": 21,
+         *                   "external_id": null,
+         *                   "number": 1,
+         *                   "page": 2,
+         *                   "quote": "built in 1863",
+         *                   "start": 10,
+         *                   "start_index": 0,
+         *                   "title": "Lights",
+         *                   "type": "url_citation",
+         *                   "url": "/api/documents/doc_0123/text?start=10&end=40"
+         *                 }
+         *               ],
+         *               "logprobs": [],
+         *               "text": "It was built in 1863.",
+         *               "type": "output_text"
+         *             }
+         *           ],
+         *           "id": "msg_0123",
+         *           "role": "assistant",
+         *           "status": "completed",
+         *           "type": "message"
+         *         }
+         *       ],
+         *       "parallel_tool_calls": true,
+         *       "previous_response_id": null,
+         *       "status": "completed",
+         *       "store": true,
+         *       "temperature": null,
+         *       "text": {
+         *         "format": {
+         *           "type": "text"
+         *         }
+         *       },
+         *       "tool_choice": "auto",
+         *       "tools": [],
+         *       "top_p": null,
+         *       "truncation": "disabled",
+         *       "usage": {
+         *         "input_tokens": 412,
+         *         "input_tokens_details": {
+         *           "cache_write_tokens": 0,
+         *           "cached_tokens": 96
+         *         },
+         *         "output_tokens": 9,
+         *         "output_tokens_details": {
+         *           "reasoning_tokens": 0
+         *         },
+         *         "total_tokens": 421
+         *       }
+         *     }
+         */
+        ResponseObject: {
+            /** Created At */
+            created_at: number;
+            error: components["schemas"]["ResponseError"] | null;
+            /** Id */
+            id: string;
+            incomplete_details: components["schemas"]["Incomplete"] | null;
+            /** Instructions */
+            instructions: string | null;
+            /** Max Output Tokens */
+            max_output_tokens: number | null;
+            /** Metadata */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /** Model */
+            model: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "response";
+            /** Output */
+            output: (components["schemas"]["MessageOutput"] | components["schemas"]["CallOutput"])[];
+            /** Parallel Tool Calls */
+            parallel_tool_calls: boolean;
+            /** Previous Response Id */
+            previous_response_id: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
+            /** Store */
+            store: boolean;
+            /** Temperature */
+            temperature: number | null;
+            text: components["schemas"]["TextAsked"];
+            /** Tool Choice */
+            tool_choice: string | {
+                [key: string]: unknown;
+            };
+            /** Tools */
+            tools: {
+                [key: string]: unknown;
+            }[];
+            /** Top P */
+            top_p: number | null;
+            /**
+             * Truncation
+             * @constant
+             */
+            truncation: "disabled";
+            usage: components["schemas"]["ResponseUsage"] | null;
+        };
+        /**
+         * ResponseOver
+         * @description The last event, with the whole.
+         */
+        ResponseOver: {
+            response: components["schemas"]["ResponseObject"];
+            /** Sequence Number */
+            sequence_number: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "response.completed" | "response.failed" | "response.incomplete";
+        };
+        /** ResponseUsage */
+        ResponseUsage: {
+            /** Input Tokens */
+            input_tokens: number;
+            input_tokens_details: components["schemas"]["CachedInput"];
+            /** Output Tokens */
+            output_tokens: number;
+            output_tokens_details: components["schemas"]["ReasonedOutput"];
+            /** Total Tokens */
+            total_tokens: number;
         };
         /**
          * RetryBody
@@ -2505,6 +3495,77 @@ export interface components {
             took_ms: number;
         };
         /**
+         * SourceShown
+         * @description A passage that the answer was written from.
+         */
+        SourceShown: {
+            /** Chunk Id */
+            chunk_id: number;
+            /** Document Id */
+            document_id: string;
+            /** End */
+            end: number;
+            /** External Id */
+            external_id?: string | null;
+            /** Heading Path */
+            heading_path?: string[];
+            /** Language */
+            language?: string | null;
+            /** Page */
+            page?: number | null;
+            /** Score */
+            score: number;
+            /** Start */
+            start: number;
+            /** Text */
+            text: string;
+            /** Title */
+            title: string;
+        };
+        /**
+         * StoreFile
+         * @description A document as a file of a store. `last_error` says why it was refused.
+         * @example {
+         *       "attributes": {},
+         *       "chunking_strategy": {
+         *         "type": "other"
+         *       },
+         *       "created_at": 1764115200,
+         *       "id": "doc_0123",
+         *       "last_error": null,
+         *       "object": "vector_store.file",
+         *       "status": "completed",
+         *       "usage_bytes": 48213,
+         *       "vector_store_id": "prj_0123"
+         *     }
+         */
+        StoreFile: {
+            /** Attributes */
+            attributes: {
+                [key: string]: unknown;
+            };
+            chunking_strategy: components["schemas"]["Chunked"];
+            /** Created At */
+            created_at: number;
+            /** Id */
+            id: string;
+            last_error: components["schemas"]["StoreFileError"] | null;
+            /**
+             * Object
+             * @constant
+             */
+            object: "vector_store.file";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "in_progress" | "completed" | "failed" | "cancelled";
+            /** Usage Bytes */
+            usage_bytes: number;
+            /** Vector Store Id */
+            vector_store_id: string;
+        };
+        /**
          * StoreFileBody
          * @example {
          *       "file_id": "doc_0123"
@@ -2530,6 +3591,172 @@ export interface components {
             attributes?: {
                 [key: string]: unknown;
             } | null;
+        };
+        /**
+         * StoreFileContent
+         * @example {
+         *       "data": [
+         *         {
+         *           "text": "The lighthouse …",
+         *           "type": "text"
+         *         }
+         *       ],
+         *       "has_more": false,
+         *       "next_page": null,
+         *       "object": "vector_store.file_content.page"
+         *     }
+         */
+        StoreFileContent: {
+            /** Data */
+            data: components["schemas"]["TextShown"][];
+            /** Has More */
+            has_more: boolean;
+            /** Next Page */
+            next_page: null;
+            /**
+             * Object
+             * @constant
+             */
+            object: "vector_store.file_content.page";
+        };
+        /** StoreFileError */
+        StoreFileError: {
+            /**
+             * Code
+             * @enum {string}
+             */
+            code: "unsupported_file" | "server_error";
+            /** Message */
+            message: string;
+        };
+        /**
+         * StoreFileList
+         * @example {
+         *       "data": [
+         *         {
+         *           "attributes": {},
+         *           "chunking_strategy": {
+         *             "type": "other"
+         *           },
+         *           "created_at": 1764115200,
+         *           "id": "doc_0123",
+         *           "last_error": null,
+         *           "object": "vector_store.file",
+         *           "status": "completed",
+         *           "usage_bytes": 48213,
+         *           "vector_store_id": "prj_0123"
+         *         }
+         *       ],
+         *       "first_id": "doc_0123",
+         *       "has_more": false,
+         *       "last_id": "doc_0123",
+         *       "object": "list"
+         *     }
+         */
+        StoreFileList: {
+            /** Data */
+            data: components["schemas"]["StoreFile"][];
+            /** First Id */
+            first_id: string | null;
+            /** Has More */
+            has_more: boolean;
+            /** Last Id */
+            last_id: string | null;
+            /**
+             * Object
+             * @constant
+             */
+            object: "list";
+        };
+        /**
+         * StoreFileRemoved
+         * @example {
+         *       "deleted": true,
+         *       "id": "doc_0123",
+         *       "object": "vector_store.file.deleted"
+         *     }
+         */
+        StoreFileRemoved: {
+            /**
+             * Deleted
+             * @constant
+             */
+            deleted: true;
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "vector_store.file.deleted";
+        };
+        /**
+         * StoreHit
+         * @description A passage: `start` to `end` of its file's text.
+         */
+        StoreHit: {
+            /** Attributes */
+            attributes: {
+                [key: string]: unknown;
+            };
+            /** Content */
+            content: components["schemas"]["TextShown"][];
+            /** End */
+            end: number;
+            /** File Id */
+            file_id: string;
+            /** Filename */
+            filename: string;
+            /** Page */
+            page: number | null;
+            /** Score */
+            score: number;
+            /** Start */
+            start: number;
+        };
+        /**
+         * StoreHits
+         * @description The passages that bear on the query, best first.
+         * @example {
+         *       "data": [
+         *         {
+         *           "attributes": {},
+         *           "content": [
+         *             {
+         *               "text": "It was built in 1863.",
+         *               "type": "text"
+         *             }
+         *           ],
+         *           "end": 31,
+         *           "file_id": "doc_0123",
+         *           "filename": "letters.pdf",
+         *           "page": 2,
+         *           "score": 0.91,
+         *           "start": 10
+         *         }
+         *       ],
+         *       "has_more": false,
+         *       "next_page": null,
+         *       "object": "vector_store.search_results.page",
+         *       "search_query": [
+         *         "When was it built?"
+         *       ]
+         *     }
+         */
+        StoreHits: {
+            /** Data */
+            data: components["schemas"]["StoreHit"][];
+            /** Has More */
+            has_more: boolean;
+            /** Next Page */
+            next_page: null;
+            /**
+             * Object
+             * @constant
+             */
+            object: "vector_store.search_results.page";
+            /** Search Query */
+            search_query: string[];
         };
         /**
          * StoreSearchBody
@@ -2565,6 +3792,153 @@ export interface components {
              */
             include_usage: boolean;
         };
+        /** TextAsked */
+        TextAsked: {
+            /** Format */
+            format: {
+                [key: string]: unknown;
+            };
+        };
+        /** TextChoice */
+        TextChoice: {
+            /** Finish Reason */
+            finish_reason: ("stop" | "length" | "tool_calls") | null;
+            /** Index */
+            index: number;
+            logprobs: components["schemas"]["TextLogprobs"] | null;
+            /** Text */
+            text: string;
+        };
+        /**
+         * TextCompletion
+         * @example {
+         *       "choices": [
+         *         {
+         *           "finish_reason": "stop",
+         *           "index": 0,
+         *           "logprobs": null,
+         *           "text": ", there was a lighthouse."
+         *         }
+         *       ],
+         *       "created": 1764115200,
+         *       "id": "cmpl-0123",
+         *       "model": "language",
+         *       "object": "text_completion",
+         *       "usage": {
+         *         "completion_tokens": 9,
+         *         "prompt_tokens": 412,
+         *         "prompt_tokens_details": {
+         *           "cached_tokens": 96
+         *         },
+         *         "total_tokens": 421
+         *       }
+         *     }
+         */
+        TextCompletion: {
+            /** Choices */
+            choices: components["schemas"]["TextChoice"][];
+            /** Created */
+            created: number;
+            /** Id */
+            id: string;
+            /** Model */
+            model: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "text_completion";
+            usage: components["schemas"]["CompletionUsage"];
+        };
+        /**
+         * TextCompletionChunk
+         * @description A piece of the text; `usage` only where it was asked for, in the last one.
+         * @example {
+         *       "choices": [
+         *         {
+         *           "finish_reason": "stop",
+         *           "index": 0,
+         *           "logprobs": null,
+         *           "text": ", there was a lighthouse."
+         *         }
+         *       ],
+         *       "created": 1764115200,
+         *       "id": "cmpl-0123",
+         *       "model": "language",
+         *       "object": "text_completion"
+         *     }
+         */
+        TextCompletionChunk: {
+            /** Choices */
+            choices: components["schemas"]["TextChoice"][];
+            /** Created */
+            created: number;
+            /** Id */
+            id: string;
+            /** Model */
+            model: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "text_completion";
+            usage?: components["schemas"]["CompletionUsage"];
+        };
+        /**
+         * TextDelta
+         * @example {
+         *       "content_index": 0,
+         *       "delta": " built",
+         *       "item_id": "msg_0123",
+         *       "logprobs": [],
+         *       "output_index": 0,
+         *       "sequence_number": 4,
+         *       "type": "response.output_text.delta"
+         *     }
+         */
+        TextDelta: {
+            /** Content Index */
+            content_index: number;
+            /** Delta */
+            delta: string;
+            /** Item Id */
+            item_id: string;
+            /** Logprobs */
+            logprobs: {
+                [key: string]: unknown;
+            }[];
+            /** Output Index */
+            output_index: number;
+            /** Sequence Number */
+            sequence_number: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "response.output_text.delta";
+        };
+        /** TextDone */
+        TextDone: {
+            /** Content Index */
+            content_index: number;
+            /** Item Id */
+            item_id: string;
+            /** Logprobs */
+            logprobs: {
+                [key: string]: unknown;
+            }[];
+            /** Output Index */
+            output_index: number;
+            /** Sequence Number */
+            sequence_number: number;
+            /** Text */
+            text: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "response.output_text.done";
+        };
         /** TextFormat */
         TextFormat: {
             /** Name */
@@ -2591,12 +3965,35 @@ export interface components {
              */
             type: "input_text" | "output_text" | "text";
         };
+        /** TextLogprobs */
+        TextLogprobs: {
+            /** Text Offset */
+            text_offset: number[];
+            /** Token Logprobs */
+            token_logprobs: number[];
+            /** Tokens */
+            tokens: string[];
+            /** Top Logprobs */
+            top_logprobs: {
+                [key: string]: number;
+            }[];
+        };
         /** TextOptions */
         TextOptions: {
             format?: components["schemas"]["TextFormat"] | null;
         };
         /** TextPart */
         TextPart: {
+            /** Text */
+            text: string;
+            /**
+             * Type
+             * @constant
+             */
+            type: "text";
+        };
+        /** TextShown */
+        TextShown: {
             /** Text */
             text: string;
             /**
@@ -2645,6 +4042,30 @@ export interface components {
              * @constant
              */
             type: "function";
+        };
+        /** ToolCalled */
+        ToolCalled: {
+            function: components["schemas"]["FunctionCalled"];
+            /** Id */
+            id: string;
+            /**
+             * Type
+             * @constant
+             */
+            type: "function";
+        };
+        /**
+         * ToolPiece
+         * @description A piece of a call: those of one `index` belong together.
+         */
+        ToolPiece: {
+            function?: components["schemas"]["FunctionPiece"];
+            /** Id */
+            id?: string | null;
+            /** Index */
+            index: number;
+            /** Type */
+            type?: "function" | null;
         };
         /**
          * TreeStatus
@@ -2698,6 +4119,15 @@ export interface components {
             /** Title */
             title: string;
         };
+        /** UrlCitation */
+        UrlCitation: {
+            /**
+             * Type
+             * @constant
+             */
+            type: "url_citation";
+            url_citation: components["schemas"]["CitedUrl"];
+        };
         /**
          * Usage
          * @description Tokens. `cached_tokens` of the prompt were not read again.
@@ -2731,6 +4161,60 @@ export interface components {
             msg: string;
             /** Error Type */
             type: string;
+        };
+        /**
+         * VectorStore
+         * @description A project. `completed` once each of its files is found by questions or was refused.
+         * @example {
+         *       "created_at": 1764115200,
+         *       "expires_after": null,
+         *       "expires_at": null,
+         *       "file_counts": {
+         *         "cancelled": 0,
+         *         "completed": 3,
+         *         "failed": 0,
+         *         "in_progress": 0,
+         *         "total": 3
+         *       },
+         *       "id": "prj_0123",
+         *       "last_active_at": 1764115260,
+         *       "metadata": {},
+         *       "name": "letters",
+         *       "object": "vector_store",
+         *       "status": "completed",
+         *       "usage_bytes": 144639
+         *     }
+         */
+        VectorStore: {
+            /** Created At */
+            created_at: number;
+            /** Expires After */
+            expires_after: null;
+            /** Expires At */
+            expires_at: null;
+            file_counts: components["schemas"]["FileCounts"];
+            /** Id */
+            id: string;
+            /** Last Active At */
+            last_active_at: number;
+            /** Metadata */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /** Name */
+            name: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "vector_store";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "in_progress" | "completed";
+            /** Usage Bytes */
+            usage_bytes: number;
         };
         /**
          * VectorStoreBody
@@ -2773,6 +4257,73 @@ export interface components {
             } | null;
             /** Name */
             name?: string | null;
+        };
+        /**
+         * VectorStoreDeleted
+         * @example {
+         *       "deleted": true,
+         *       "id": "prj_0123",
+         *       "object": "vector_store.deleted"
+         *     }
+         */
+        VectorStoreDeleted: {
+            /**
+             * Deleted
+             * @constant
+             */
+            deleted: true;
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "vector_store.deleted";
+        };
+        /**
+         * VectorStoreList
+         * @example {
+         *       "data": [
+         *         {
+         *           "created_at": 1764115200,
+         *           "expires_after": null,
+         *           "expires_at": null,
+         *           "file_counts": {
+         *             "cancelled": 0,
+         *             "completed": 3,
+         *             "failed": 0,
+         *             "in_progress": 0,
+         *             "total": 3
+         *           },
+         *           "id": "prj_0123",
+         *           "last_active_at": 1764115260,
+         *           "metadata": {},
+         *           "name": "letters",
+         *           "object": "vector_store",
+         *           "status": "completed",
+         *           "usage_bytes": 144639
+         *         }
+         *       ],
+         *       "first_id": "prj_0123",
+         *       "has_more": false,
+         *       "last_id": "prj_0123",
+         *       "object": "list"
+         *     }
+         */
+        VectorStoreList: {
+            /** Data */
+            data: components["schemas"]["VectorStore"][];
+            /** First Id */
+            first_id: string | null;
+            /** Has More */
+            has_more: boolean;
+            /** Last Id */
+            last_id: string | null;
+            /**
+             * Object
+             * @constant
+             */
+            object: "list";
         };
         /**
          * Watch
@@ -3915,7 +5466,6 @@ export interface operations {
                 };
                 content: {
                     "*/*": string;
-                    "application/json": unknown;
                 };
             };
             /** @description The request cannot be done as it stands. */
@@ -7507,7 +9057,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
                     "text/event-stream": {
                         data: string;
                         event?: string;
@@ -8379,15 +9928,14 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["ChatCompletion"];
                     "text/event-stream": {
-                        data: string;
+                        data: string | "[DONE]";
                         event?: string;
-                        id?: string;
                     };
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8450,8 +9998,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8480,15 +10055,14 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["TextCompletion"];
                     "text/event-stream": {
-                        data: string;
+                        data: string | "[DONE]";
                         event?: string;
-                        id?: string;
                     };
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8524,15 +10098,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -8551,8 +10116,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8581,10 +10164,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["EmbeddingList"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8620,15 +10203,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -8647,8 +10221,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8679,10 +10271,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["FileList"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8718,15 +10310,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -8736,8 +10319,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8771,10 +10372,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["FileObject"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8794,15 +10395,6 @@ export interface operations {
             };
             /** @description The key's scope does not reach this. */
             403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
-            /** @description There is no such thing, or it is not yours. */
-            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8837,8 +10429,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8865,10 +10484,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["FileObject"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8904,15 +10523,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -8922,8 +10532,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8950,10 +10578,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["FileDeleted"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8998,15 +10626,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -9016,8 +10635,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9045,10 +10691,9 @@ export interface operations {
                 };
                 content: {
                     "*/*": string;
-                    "application/json": unknown;
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9084,15 +10729,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -9102,8 +10738,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9128,10 +10782,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["ModelList"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9158,24 +10812,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description There is no such thing, or it is not yours. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -9185,8 +10821,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9213,10 +10867,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["ModelObject"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9252,15 +10906,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -9270,8 +10915,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9300,15 +10963,14 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["ResponseObject"];
                     "text/event-stream": {
                         data: string;
                         event?: string;
-                        id?: string;
                     };
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9371,8 +11033,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9401,10 +11090,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["ResponseObject"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9440,15 +11129,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -9458,8 +11138,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9486,10 +11184,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["ResponseDeleted"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9534,15 +11232,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -9552,8 +11241,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9580,10 +11296,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["ResponseObject"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9646,8 +11362,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9679,10 +11422,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["InputItemList"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9718,15 +11461,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -9736,8 +11470,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9769,10 +11521,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["VectorStoreList"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9799,24 +11551,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description There is no such thing, or it is not yours. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -9826,8 +11560,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9856,10 +11608,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["VectorStore"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9922,8 +11674,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9950,10 +11729,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["VectorStore"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9989,15 +11768,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -10007,8 +11777,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10039,10 +11827,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["VectorStore"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10105,8 +11893,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10133,10 +11948,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["VectorStoreDeleted"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10181,15 +11996,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -10199,8 +12005,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10231,10 +12064,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["FileBatch"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10297,8 +12130,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10326,10 +12186,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["FileBatch"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10365,15 +12225,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -10383,8 +12234,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10412,10 +12281,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["FileBatch"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10478,8 +12347,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10515,10 +12402,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["StoreFileList"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10554,15 +12441,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -10572,8 +12450,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10608,10 +12504,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["StoreFileList"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10647,15 +12543,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -10665,8 +12552,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10697,10 +12602,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["StoreFile"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10763,8 +12668,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10792,10 +12724,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["StoreFile"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10831,15 +12763,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -10849,8 +12772,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10882,10 +12823,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["StoreFile"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10921,15 +12862,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -10948,8 +12880,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10977,10 +12927,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["StoreFileRemoved"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11025,15 +12975,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -11043,8 +12984,35 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description The disk is full or failed; nothing was kept. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11072,10 +13040,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["StoreFileContent"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11111,15 +13079,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description The body is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description Too many requests for this key; see Retry-After. */
             429: {
                 headers: {
@@ -11129,8 +13088,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11161,10 +13138,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["StoreHits"];
                 };
             };
-            /** @description The request cannot be done as it stands. */
+            /** @description The request is not as expected, or cannot be done as it stands. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11200,15 +13177,6 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
-                };
-            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -11227,8 +13195,26 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorEnvelope"];
                 };
             };
+            /** @description The engine failed, or something here did. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
             /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };
