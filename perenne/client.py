@@ -13,6 +13,7 @@ from perenne import names
 from perenne.api import Perenne
 from perenne.blocking import SyncPerenne
 from perenne.errors import Busy, ConfigurationError, DeadlineExceeded, PerenneError, Unavailable
+from perenne.line import Lines
 from perenne.settings import home_of, load_settings
 
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # at 0, Ray's core looks for the head on loopback, where ours is
@@ -42,14 +43,28 @@ def _translate(error: BaseException, name: str) -> BaseException:
     return error
 
 
+def lines_folder(ray_dir: str) -> Path | None:
+    """Where owners and callers on this PC have their lines; None in a process of no cluster, or where the instance has no folder.
+    Each of Ray's nodes has its own: another instance with this path, on a PC that joined, is not met."""
+    loaded: Any = sys.modules.get("ray")
+    if loaded is None or not loaded.is_initialized() or not Path(ray_dir).is_dir():
+        return None
+    return Path(ray_dir, "lines", loaded.get_runtime_context().get_node_id()[:16])
+
+
 class RayDirectory:
-    """Finds actors and models by name in the cluster that this process is connected to."""
+    """Finds actors and models by name in the cluster that this process is connected to. With `lines_of`, the
+    instance's Ray folder, owners on this PC that have a line (`perenne.line`) are called over it; the others, and for streams
+    all, through Ray."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines_of: str | None = None) -> None:
         self._handles: dict[str, Any] = {}
+        self._lines_of = lines_of
+        folder = None if lines_of is None else lines_folder(lines_of)
+        self._lines = None if folder is None else Lines(folder)
 
-    def __reduce__(self) -> tuple[type["RayDirectory"], tuple[()]]:
-        return RayDirectory, ()
+    def __reduce__(self) -> tuple[type["RayDirectory"], tuple[str | None]]:
+        return RayDirectory, (self._lines_of,)
 
     def _resolve(self, name: str) -> Any:
         import ray
@@ -76,6 +91,8 @@ class RayDirectory:
 
     async def call(self, name: str, method: str, /, *, timeout_s: float, **kwargs: Any) -> Any:
         """One call, once; see `Directory.call`."""
+        if self._lines is not None and (line := await self._lines.to(name, method)) is not None:
+            return await line.call(method, timeout_s, kwargs)
         try:
             async with asyncio.timeout(timeout_s):
                 handle = await self._handle(name)

@@ -19,7 +19,7 @@ def edge(args: dict[str, Any]) -> Any:
     settings = Settings.model_validate(args["settings"])
 
     def build() -> FastAPI:
-        app = build_app(settings, RayDirectory())
+        app = build_app(settings, RayDirectory(settings.ray_dir))
         when_ending(app.state.edge.close)
         return app
 

@@ -8,9 +8,11 @@ from typing import Any, cast
 import ray
 
 from perenne import names
+from perenne.client import lines_folder
 from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded
 from perenne.lifecycle import Lifecycle
+from perenne.line_owner import LineOwner
 from perenne.messages.commands import Command, Outcome, StoreDocuments
 from perenne.messages.health import Health
 from perenne.messages.records import (
@@ -38,6 +40,11 @@ method = cast("Any", ray).method
 ASK_S = 30.0  # the longest that a question may take: then it is ended
 
 
+def _group_of(member: object) -> str | None:
+    """The concurrency group that `method` put a function in."""
+    return getattr(member, "__ray_concurrency_group__", None)
+
+
 class StoreWriter:
     """The one writer. See `actors.store.writer.WriterCore`."""
 
@@ -59,6 +66,7 @@ class StoreWriter:
         self._seen = 0
         self._life = Lifecycle(name, settings, directory, self._core.open)
         self._life.begin()
+        LineOwner(name, self, frozenset({"submit"}), lines_folder(settings.ray_dir)).begin()
 
     @method(concurrency_group="submit")
     async def submit(self, *, commands: tuple[Command, ...]) -> tuple[Outcome, ...]:
@@ -147,23 +155,26 @@ class StoreReader:
         self._watches, self._changed = watches, changed
         self._name = name
         self._core = ReaderCore(settings.database_url, longest_s=ASK_S)
-        self._open = 0
+        self._open: set[object] = set()  # a set, because two threads ask: Ray's and the line's
         self._progress = time.monotonic()
         self._life = Lifecycle(name, settings, directory, self._core.open)
         self._life.begin()
+        reads = frozenset(named for named, one in vars(StoreReader).items() if _group_of(one) == "read")
+        LineOwner(name, self, reads, lines_folder(settings.ray_dir)).begin()
 
     async def _ask(self, question: Callable[..., Any], **arguments: Any) -> Any:
         await self._life.ready()
         if not self._open:
             self._progress = time.monotonic()
-        self._open += 1
+        asked = object()
+        self._open.add(asked)
         try:
             async with asyncio.timeout(ASK_S):
                 return await asyncio.wrap_future(self._core.submit(question, **arguments))
         except TimeoutError:
             raise DeadlineExceeded(f"{self._name}.{getattr(question, '__name__', 'question')}", ASK_S) from None
         finally:
-            self._open -= 1
+            self._open.discard(asked)
             self._progress = time.monotonic()
 
     # People
@@ -362,7 +373,7 @@ class StoreReader:
     @method(concurrency_group="health")
     async def health(self) -> Health:
         age = time.monotonic() - self._progress if self._open else 0.0
-        return self._life.health(queue=self._open, progress_age_s=age)
+        return self._life.health(queue=len(self._open), progress_age_s=age)
 
     async def close(self) -> None:
         """Wait for open questions."""

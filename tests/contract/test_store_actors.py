@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,11 +16,12 @@ from perenne import names
 from perenne.client import RayDirectory
 from perenne.directory import Directory
 from perenne.errors import CommandReused, NotFound
+from perenne.line import Line
 from perenne.messages import commands as c
 from perenne.messages.search import Filters, ShardQuery
 from perenne.settings import Settings, load_settings
 from perenne.store import Store
-from perenne.testing import FakeDirectory
+from perenne.testing import FakeDirectory, eventually
 from tests.unit.store.store_house import SPACE, passage, unit
 
 
@@ -43,7 +45,7 @@ def ray_directory() -> Iterator[Any]:
     shutil.rmtree(temp, ignore_errors=True)
 
 
-@pytest.fixture(params=["plain", "ray"])
+@pytest.fixture(params=["plain", "ray", "line"])
 async def directory(
     request: pytest.FixtureRequest, tmp_path: Path, database_of: Callable[[Path], str]
 ) -> AsyncIterator[Directory]:
@@ -61,10 +63,26 @@ async def directory(
     import ray
 
     start = request.getfixturevalue("ray_directory")
-    handles = [start(kind, name, settings) for kind, name in owners]
-    yield RayDirectory()
+    if request.param == "ray":  # without a folder of the instance there are no lines
+        handles = [start(kind, name, settings) for kind, name in owners]
+        yield RayDirectory()
+    else:
+        os.mkdir(settings.ray_dir, 0o700)
+        handles = [start(kind, name, settings) for kind, name in owners]
+        directory = RayDirectory(settings.ray_dir)
+        for _, name in owners:
+            await eventually(lambda name=name: _line_of(directory, name), within_s=30)
+        yield directory
+        shutil.rmtree(settings.ray_dir)
     for handle in handles:
         ray.kill(handle)
+
+
+async def _line_of(directory: RayDirectory, name: str) -> Line | None:
+    """The line to an owner, once there is one."""
+    lines = directory._lines
+    assert lines is not None
+    return await lines.to(name, "submit" if name == names.STORE_WRITER else "projects")
 
 
 async def test_every_question_has_its_answer_by_its_name(directory: Directory) -> None:
@@ -143,3 +161,17 @@ async def test_a_follower_hears_of_a_write_at_once_and_of_silence_each_second(di
         pass
     assert head == later.seq == await directory.call(names.STORE_WRITER, "head", timeout_s=5.0)
     await heads.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("directory", ["line"], indirect=True)
+async def test_a_reader_that_died_is_asked_through_ray_and_over_its_next_line(directory: RayDirectory) -> None:
+    store = Store(directory)
+    await store.write(c.CreateUser(command_id="u", user_id=c.SYSTEM_USER, new_user_id="owner", name="Owner"), deadline_s=60.0)
+    health = await directory.call(names.store_reader(0), "health", timeout_s=5.0)  # no line answers that
+    first = await _line_of(directory, names.store_reader(0))
+    assert first is not None
+    os.kill(health.pid, signal.SIGKILL)
+    assert [user.id for user in await store.read("users", deadline_s=30.0)] == ["owner"]
+    assert first.closed
+    await eventually(lambda: _line_of(directory, names.store_reader(0)), within_s=20)
+    assert [user.id for user in await store.read("users")] == ["owner"]
