@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from perenne import names
+from perenne.actor_uploads import KeptUpload
 from perenne.api import Perenne, Progress
 from perenne.directory import Directory
 from perenne.errors import Conflict, DeadlineExceeded, NotFound, PerenneError, Unavailable
 from perenne.following import follow_changes, follow_run, place_in
+from perenne.http_uploads import is_large
 from perenne.ids import new_id
 from perenne.messages import commands
 from perenne.messages.commands import DocumentAdded, MessagePosted
@@ -26,6 +28,7 @@ from perenne.messages.records import (
     Document,
     DocumentText,
     Job,
+    JobKind,
     Key,
     Message,
     Page,
@@ -38,6 +41,7 @@ from perenne.messages.records import (
     WatchState,
 )
 from perenne.messages.search import Filters, SearchRequest, SearchResponse
+from perenne.messages.uploads import Upload, command_of
 from perenne.store import Store
 
 OWNER = "owner"  # the first user's id
@@ -120,6 +124,34 @@ class ActorPerenne(Perenne):
                     await self._directory.call(self._blobs, "abort", timeout_s=_ABORT_S, upload_id=upload_id)
                 raise
 
+    async def _whole(
+        self,
+        path: Path,
+        project: str,
+        on_progress: Progress | None,
+        kind: JobKind,
+        title: str | None = None,
+        external_id: str | None = None,
+    ) -> Upload:
+        """The file, on disk under its hash; a large one goes on where an earlier call was cut."""
+        found = await self.project(project)
+        if await is_large(path):
+            return await KeptUpload(path, self._user, found.id, self._blob, on_progress).send(kind, title, external_id)
+        blob_hash, size = await self._upload(path, on_progress)
+        return Upload(
+            id=new_id("upl"),
+            user_id=self._user,
+            project_id=found.id,
+            length=size,
+            offset=size,
+            filename=path.name,
+            title=title or path.name,
+            created_at=time.time(),
+            external_id=external_id,
+            blob_hash=blob_hash,
+            kind=kind,
+        )
+
     async def _keep_password(self, job_id: str, password: str) -> None:
         """It stays in the memory of the ingest host, until the job ends or the host restarts."""
         await self._directory.call(names.INGEST_HOST, "keep_password", timeout_s=_HOST_S, job_id=job_id, password=password)
@@ -134,38 +166,13 @@ class ActorPerenne(Perenne):
         password: str | None = None,
         on_progress: Progress | None = None,
     ) -> DocumentAdded:
-        found = await self.project(project)
-        blob_hash, size = await self._upload(path, on_progress)
-        job_id = new_id("job")
+        upload = await self._whole(path, project, on_progress, "document", title, external_id)
         if password:
-            await self._keep_password(job_id, password)
-        return await self._store.write(
-            commands.AddDocument(
-                **self._ids(),
-                document_id=new_id("doc"),
-                job_id=job_id,
-                project_id=found.id,
-                title=title or path.name,
-                blob_hash=blob_hash,
-                size_bytes=size,
-                filename=path.name,
-                external_id=external_id,
-            )
-        )
+            await self._keep_password(upload.job_id, password)
+        return await self._store.write(command_of(upload))
 
     async def add_jsonl(self, path: Path, project: str, *, on_progress: Progress | None = None) -> Job:
-        found = await self.project(project)
-        blob_hash, size = await self._upload(path, on_progress)
-        return await self._store.write(
-            commands.AddJsonLines(
-                **self._ids(),
-                job_id=new_id("job"),
-                project_id=found.id,
-                blob_hash=blob_hash,
-                size_bytes=size,
-                filename=path.name,
-            )
-        )
+        return await self._store.write(command_of(await self._whole(path, project, on_progress, "jsonl")))
 
     async def documents(self, project: str | None = None, *, limit: int = 100, after: str | None = None) -> Page[Document]:
         return await self._store.read(

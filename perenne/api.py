@@ -106,11 +106,13 @@ class Perenne(ABC):
         password: str | None = None,
         on_progress: Progress | None = None,
     ) -> DocumentAdded:
-        """Send a file. Once this returns, file and job are on disk; indexing goes on behind (see `wait_job`)."""
+        """Send a file. Once this returns, file and job are on disk; indexing goes on behind (see `wait_job`). Of a large file what
+        came is kept for a day: the same call again, over this transport or the other, goes on where it was cut."""
 
     @abstractmethod
     async def add_jsonl(self, path: Path, project: str, *, on_progress: Progress | None = None) -> Job:
-        """Send JSON lines (`id`, `title`, `text`) as one job; each line becomes a document with that external id."""
+        """Send JSON lines (`id`, `title`, `text`) as one job; each line becomes a document with that external id. A large file
+        is gone on with as by `add`."""
 
     @abstractmethod
     async def documents(self, project: str | None = None, *, limit: int = 100, after: str | None = None) -> Page[Document]: ...
@@ -284,6 +286,19 @@ class Perenne(ABC):
         posted = await self.post(
             question, conversation_id=conversation_id, project=project, parent=parent, edits=edits, options=options
         )
+        return await self._answered(posted, on_event)
+
+    async def ask_again(
+        self,
+        message_id: str,
+        *,
+        options: RunOptions | None = None,
+        on_event: Callable[[RunEvent], None] | None = None,
+    ) -> Answer:
+        """Have an answer made again (see `regenerate`) and wait for the whole of it, as `ask` does."""
+        return await self._answered(await self.regenerate(message_id, options=options), on_event)
+
+    async def _answered(self, posted: MessagePosted, on_event: Callable[[RunEvent], None] | None) -> Answer:
         sources: tuple[Hit, ...] = ()
         async with aclosing(self.events(posted.run.id)) as events:
             async for event in events:

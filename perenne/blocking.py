@@ -93,6 +93,7 @@ class SyncPerenne:
 
     search = _waited(Perenne.search)
     ask = _waited(Perenne.ask)
+    ask_again = _waited(Perenne.ask_again)
     conversations = _waited(Perenne.conversations)
     messages = _waited(Perenne.messages)
     choose = _waited(Perenne.choose)

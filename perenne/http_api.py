@@ -15,7 +15,7 @@ from perenne.api import Perenne, Progress
 from perenne.api import decode as decoded
 from perenne.errors import Busy, DeadlineExceeded, Unavailable
 from perenne.http_errors import NotPerenne, address_of, described, error_of
-from perenne.http_uploads import PIECED_FROM_BYTES, PiecedUpload
+from perenne.http_uploads import PiecedUpload, is_large
 from perenne.ids import new_id
 from perenne.messages.commands import DocumentAdded, MessagePosted
 from perenne.messages.health import TreeStatus
@@ -157,9 +157,9 @@ class HttpPerenne(Perenne):
         on_progress: Progress | None = None,
     ) -> DocumentAdded:
         where = f"/api/projects/{_quoted(project)}"
-        if (await asyncio.to_thread(path.stat)).st_size >= PIECED_FROM_BYTES:
+        if await is_large(path):
             pieces = PiecedUpload(path, where, self._tus, _LARGE_PATIENCE * self._deadline_s, on_progress)
-            return decode(DocumentAdded, (await pieces.add(title, external_id, password))["added"])
+            return decode(DocumentAdded, (await pieces.add("document", title, external_id, password))["added"])
         fields = {"title": title, "external_id": external_id, "password": password}
         return decode(DocumentAdded, await self._upload(f"{where}/documents", path, fields, on_progress))
 
@@ -177,7 +177,11 @@ class HttpPerenne(Perenne):
         raise AssertionError("unreachable: tenacity reraises")
 
     async def add_jsonl(self, path: Path, project: str, *, on_progress: Progress | None = None) -> Job:
-        return decode(Job, await self._upload(f"/api/projects/{_quoted(project)}/jsonl", path, {}, on_progress))
+        where = f"/api/projects/{_quoted(project)}"
+        if await is_large(path):
+            pieces = PiecedUpload(path, where, self._tus, _LARGE_PATIENCE * self._deadline_s, on_progress)
+            return decode(Job, (await pieces.add("jsonl"))["job"])
+        return decode(Job, await self._upload(f"{where}/jsonl", path, {}, on_progress))
 
     async def documents(self, project: str | None = None, *, limit: int = 100, after: str | None = None) -> Page[Document]:
         return await self._get(Page[Document], "/api/documents", project=project, limit=limit, after=after)

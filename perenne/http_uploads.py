@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from perenne.api import Progress
 from perenne.errors import Busy, Conflict, DeadlineExceeded, InvalidRequest, NotFound, Unavailable
+from perenne.messages.records import JobKind
 
 PIECED_FROM_BYTES = 8 << 20  # a file of this size or more goes in pieces
 _PIECE_BYTES = 16 << 20  # one request
@@ -31,15 +32,23 @@ class PiecedUpload:
 
     def __init__(self, path: Path, project_path: str, send: Request, patience_s: float, on_progress: Progress | None) -> None:
         self._path, self._where, self._send, self._patience_s = path, f"{project_path}/uploads", send, patience_s
-        self._on_progress: Progress = on_progress or _untold
+        self._on_progress: Progress = on_progress or untold
         self._password: dict[str, str] = {}
 
-    async def add(self, title: str | None, external_id: str | None, password: str | None) -> Any:
-        """The view of the upload, with the document that it became. An earlier try at the same file is gone on with, whoever made it."""
+    async def add(
+        self, kind: JobKind, title: str | None = None, external_id: str | None = None, password: str | None = None
+    ) -> Any:
+        """The view of the upload, with what it became. An earlier try at the same file is gone on with, whoever made it."""
         if password:
             self._password = {"Perenne-Password": _encoded(password)}
-        size, sha256 = await asyncio.to_thread(_measured, self._path)
-        wanted = {"filename": self._path.name, "title": title or self._path.name, "external_id": external_id, "sha256": sha256}
+        size, sha256 = await asyncio.to_thread(measured, self._path)
+        wanted = {
+            "filename": self._path.name,
+            "title": title or self._path.name,
+            "external_id": external_id,
+            "sha256": sha256,
+            "kind": kind,
+        }
         for tries_left in reversed(range(_TRIES)):
             url, offset = await self._begun(size, wanted)
             try:
@@ -106,11 +115,16 @@ class PiecedUpload:
             self._on_progress(offset, size)
 
 
-def _untold(done: int, total: int) -> None:
+async def is_large(path: Path) -> bool:
+    """Whether a file goes in pieces."""
+    return (await asyncio.to_thread(path.stat)).st_size >= PIECED_FROM_BYTES
+
+
+def untold(done: int, total: int) -> None:
     """Nobody wants to know."""
 
 
-def _measured(path: Path) -> tuple[int, str]:
+def measured(path: Path) -> tuple[int, str]:
     """Size and SHA-256: by them the server knows the same file again, and that it came as it was."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:

@@ -54,7 +54,7 @@ _HEADERS: dict[str, tuple[dict[str, Any], str]] = {  # schema and meaning; an an
     "Upload-Length": ({"type": "string", "pattern": "^[0-9]{1,18}$"}, "Bytes of the whole file."),
     "Upload-Metadata": (
         _TEXT,
-        "Pairs of a name and UTF-8 in base64, with commas between: filename, title, external_id, filetype, sha256.",
+        "Pairs of a name and UTF-8 in base64, with commas between: filename, title, external_id, filetype, sha256, kind.",
     ),
     "Upload-Offset": ({"type": "string", "pattern": "^[0-9]{1,18}$"}, "From where on these bytes go: where the upload stands."),
     "Upload-Checksum": (_TEXT, "`sha1`, `sha256` or `md5`, and the checksum of this request's bytes in base64."),

@@ -1,5 +1,5 @@
 """Uploads that resume: tus 1.0 (https://tus.io/protocols/resumable-upload), core with creation, termination, expiration and
-checksum. A file that has come whole becomes the same document and job as one sent at once (`uploads.add_document`)."""
+checksum. A file that has come whole becomes the same document and job as one sent at once (`uploads`)."""
 
 import base64
 import functools
@@ -16,16 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from perenne.errors import InvalidRequest, NotFound, PerenneError, TooLarge
-from perenne.messages.commands import AddDocument, DocumentAdded
-from perenne.messages.records import Page
-from perenne.messages.uploads import Upload
+from perenne.messages.commands import DocumentAdded
+from perenne.messages.records import Job, JobKind, Page
+from perenne.messages.uploads import Upload, command_of
 from serve.answers import json_answer
 from serve.asking import Reading, Writing
 from serve.blobs import ask_owner
 from serve.errors import error_answer
 from serve.resuming import ALGORITHMS, Checksum, Taking
 from serve.uploads import media_type_of, safe_name
-from serve.views import UploadView, added_view
+from serve.views import UploadView, added_view, job_view
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,termination,expiration,checksum"
@@ -33,6 +33,19 @@ PASSWORD = "Perenne-Password"  # noqa: S105 - the name of a header: base64 of a 
 _BYTES = "application/offset+octet-stream"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXT_CHARS_MAX = 2_000
+_SHOWN = (
+    "id",
+    "project_id",
+    "length",
+    "offset",
+    "filename",
+    "title",
+    "external_id",
+    "sha256",
+    "created_at",
+    "expires_at",
+    "kind",
+)
 
 Route = Callable[..., Awaitable[Response]]
 
@@ -80,8 +93,18 @@ def metadata_of(header: str) -> dict[str, str]:
     return found
 
 
-def _headers(upload: Upload) -> dict[str, str]:
-    expires = {} if upload.blob_hash else {"Upload-Expires": formatdate(math.floor(upload.expires_at), usegmt=True)}
+def _kind(metadata: dict[str, str]) -> JobKind:
+    kind = metadata.get("kind") or "document"
+    if kind not in ("document", "jsonl"):
+        raise InvalidRequest(f"kind: expected document or jsonl, got {kind[:40]!r}", "Upload-Metadata")
+    if kind == "jsonl" and metadata.get("external_id"):
+        raise InvalidRequest("external_id: each line of jsonl has its own, as its id", "Upload-Metadata")
+    return kind
+
+
+def _headers(upload: Upload | UploadView) -> dict[str, str]:
+    whole = upload.offset == upload.length
+    expires = {} if whole else {"Upload-Expires": formatdate(math.floor(upload.expires_at), usegmt=True)}
     return {"Upload-Offset": str(upload.offset), "Cache-Control": "no-store", **expires}
 
 
@@ -94,32 +117,18 @@ async def _of(ask: Writing, project: str, upload_id: str) -> Upload:
     return upload
 
 
-async def _added(ask: Writing, request: Request, upload: Upload) -> tuple[Upload, DocumentAdded | None]:
-    """The document of a whole upload, made when it is not there: the ids are the upload's, so that there is only ever one."""
+async def _added(ask: Writing, request: Request, upload: Upload) -> UploadView:
+    """The upload; whole, with the document or the job that it becomes, of which there is only ever one."""
     if upload.offset != upload.length:
-        return upload, None
+        return _view(upload)
     password = _password(request)
     if upload.blob_hash is None:
         upload = await ask_owner(ask.edge, "finish_upload", upload_id=upload.id)
-    number = upload.id.partition("_")[2]
     if password:
-        await ask.edge.keep_password(f"job_{number}", password)
-    command = AddDocument(
-        command_id=f"{upload.user_id}:{upload.id}",
-        user_id=upload.user_id,
-        document_id=f"doc_{number}",
-        job_id=f"job_{number}",
-        project_id=upload.project_id,
-        title=upload.title,
-        blob_hash=upload.blob_hash or "",
-        size_bytes=upload.length,
-        filename=upload.filename,
-        media_type=upload.media_type,
-        external_id=upload.external_id,
-    )
-    added: DocumentAdded = await ask.store.write(command)
+        await ask.edge.keep_password(upload.job_id, password)
+    became: DocumentAdded | Job = await ask.store.write(command_of(upload))
     ask.edge.wake_ingest()
-    return upload, added
+    return _view(upload, became)
 
 
 def _password(request: Request) -> str | None:
@@ -129,9 +138,11 @@ def _password(request: Request) -> str | None:
         raise InvalidRequest("expected UTF-8 in base64", PASSWORD) from error
 
 
-def _view(upload: Upload, added: DocumentAdded | None = None) -> UploadView:
-    shown = ("id", "project_id", "length", "offset", "filename", "title", "external_id", "sha256", "created_at", "expires_at")
-    return UploadView(**{name: getattr(upload, name) for name in shown}, added=None if added is None else added_view(added))
+def _view(upload: Upload, became: DocumentAdded | Job | None = None) -> UploadView:
+    given = {name: getattr(upload, name) for name in _SHOWN}
+    if isinstance(became, DocumentAdded):
+        return UploadView(**given, added=added_view(became))
+    return UploadView(**given, job=None if became is None else job_view(became))
 
 
 async def upload_options(ask: Writing, project: str) -> Response:
@@ -150,7 +161,7 @@ async def upload_options(ask: Writing, project: str) -> Response:
 @_tus
 async def create_upload(ask: Writing, project: str, request: Request) -> Response:
     """Begin to send a file in pieces (tus): `Upload-Length`, and in `Upload-Metadata` its `filename`, and `title`, `external_id`,
-    `filetype` or `sha256` where there are."""
+    `filetype` or `sha256` where there are; `kind` is `jsonl` where each line is to become a document."""
     found = await ask.caller.project(ask.store, project)
     length, metadata = _number(request, "Upload-Length"), metadata_of(request.headers.get("upload-metadata", ""))
     filename = safe_name(metadata.get("filename") or metadata.get("name") or "file")
@@ -165,10 +176,11 @@ async def create_upload(ask: Writing, project: str, request: Request) -> Respons
         media_type=media_type_of(metadata.get("filetype") or metadata.get("type")),
         external_id=metadata.get("external_id") or None,
         sha256=metadata.get("sha256"),
+        kind=_kind(metadata),
     )
-    upload, added = await _added(ask, request, await ask_owner(ask.edge, "create_upload", upload=upload))
+    begun = await _added(ask, request, await ask_owner(ask.edge, "create_upload", upload=upload))
     where = f"/api/projects/{quote(found.id, safe='')}/uploads/{upload.id}"
-    return json_answer(_view(upload, added), 201, {**_headers(upload), "Location": where})
+    return json_answer(begun, 201, {**_headers(begun), "Location": where})
 
 
 async def list_uploads(ask: Reading, project: str) -> Response:
@@ -179,14 +191,14 @@ async def list_uploads(ask: Reading, project: str) -> Response:
 
 
 async def get_upload(ask: Writing, project: str, upload_id: str, request: Request) -> Response:
-    """An upload; once it is whole, with the document that it became."""
-    return json_answer(_view(*await _added(ask, request, await _of(ask, project, upload_id))))
+    """An upload; once it is whole, with the document or job that it became."""
+    return json_answer(await _added(ask, request, await _of(ask, project, upload_id)))
 
 
 @_tus
 async def upload_offset(ask: Writing, project: str, upload_id: str, request: Request) -> Response:
     """From where to go on: so many bytes are on disk (tus)."""
-    upload, _ = await _added(ask, request, await _of(ask, project, upload_id))
+    upload = await _added(ask, request, await _of(ask, project, upload_id))
     return Response(status_code=204, headers={**_headers(upload), "Upload-Length": str(upload.length)})
 
 
@@ -202,8 +214,7 @@ async def append_to_upload(ask: Writing, project: str, upload_id: str, request: 
         raise TooLarge("the file", offset + int(coming), upload.length)
     if upload.blob_hash is None or offset != upload.length:
         upload = await Taking(ask.edge, upload, checksum).take(request, offset)
-    upload, _ = await _added(ask, request, upload)
-    return Response(status_code=204, headers=_headers(upload))
+    return Response(status_code=204, headers=_headers(await _added(ask, request, upload)))
 
 
 @_tus

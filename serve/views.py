@@ -45,7 +45,8 @@ class DocumentAddedView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadView:
-    """A file on its way: `offset` of `length` bytes are on disk. `added` once it is whole, and only where it is asked for by its id."""
+    """A file on its way: `offset` of `length` bytes are on disk. Once it is whole, and only where it is asked for by its id: `added`,
+    or for JSON lines (`kind`) the `job`."""
 
     id: str
     project_id: str
@@ -57,7 +58,9 @@ class UploadView:
     sha256: str | None = None
     created_at: float
     expires_at: float
+    kind: JobKind = "document"
     added: DocumentAddedView | None = None
+    job: JobView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,8 +63,7 @@ def add(
             _add_lines(jsonl, project, wait, as_json) if jsonl else _add_files(paths or [], project, wait, secret, as_json)
         )
     except KeyboardInterrupt:
-        if not jsonl:
-            notes.print("interrupted; what came of a large file is kept for a day: the same command goes on where it stopped")
+        notes.print("interrupted; what came of a large file is kept for a day: the same command goes on where it stopped")
         raise
     raise typer.Exit(0 if good else 1)
 

@@ -1,7 +1,8 @@
-"""A large file through a real instance: the replica that takes it dies by SIGKILL, then the whole instance is restarted."""
+"""Large files through a real instance: what takes them dies by SIGKILL, then the whole instance is restarted."""
 
 import asyncio
 import hashlib
+import json
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from perenne import names
 from perenne.http_api import HttpPerenne
 from perenne.testing import eventually
 from tests.live.running import RunningInstance
@@ -25,7 +27,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_instance() -> Iterator[RunningInstance]:
     running = RunningInstance()
     try:
@@ -64,3 +66,32 @@ async def test_an_upload_outlives_the_replica_that_took_it_and_a_restart_of_ever
     with instance.client() as http:
         assert len(http.get("/api/documents").json()["items"]) == 1
         assert http.get("/api/projects/default/uploads").json()["items"] == []
+
+
+@pytest.mark.timeout(600)
+async def test_each_line_of_a_large_file_is_one_document_though_the_replica_and_the_owner_of_files_died(
+    own_instance: RunningInstance, tmp_path: Path
+) -> None:
+    instance, told, path = own_instance, list[int](), tmp_path / "lines.jsonl"
+    lines = [json.dumps({"id": str(n), "text": f"The light of pier {n}."}).ljust(500_000) for n in range(60)]
+    path.write_text("\n".join([*lines[:30], "{ this line is broken", *lines[30:]]) + "\n")
+    async with HttpPerenne(instance.address, instance.key, deadline_s=60.0) as client:
+        project = (await client.create_project("piers")).id
+
+        def slowly(done: int, total: int) -> None:
+            told.append(done)
+            time.sleep(0.02)  # a line that leaves time to break things
+
+        adding = asyncio.create_task(client.add_jsonl(path, project, on_progress=slowly))
+        await eventually(lambda: max(told, default=0) > 8 << 20 or adding.done(), within_s=60)
+        for pid in instance.pids_of("ray::ServeReplica:edge"):
+            os.kill(pid, signal.SIGKILL)
+        died_at = len(told)
+        await eventually(lambda: (len(told) > died_at and told[-1] > 20 << 20) or adding.done(), within_s=120)
+        assert not adding.done(), "the file was sent before the second death"
+        await asyncio.to_thread(instance.kill_child, names.blob_store(instance.settings.pc))
+        job = await client.wait_job((await asyncio.wait_for(adding, 120)).id, timeout_s=240)
+        assert min(told[died_at:]) > 0, "it began anew after the death of the replica"
+        assert (job.state, job.result["added"], job.result["skipped"]) == ("done", 60, 1), job
+        documents = (await client.documents(project, limit=100)).items
+    assert sorted(int(document.external_id or -1) for document in documents) == list(range(60))

@@ -542,7 +542,7 @@ export interface paths {
         /**
          * Create upload
          * @description Begin to send a file in pieces (tus): `Upload-Length`, and in `Upload-Metadata` its `filename`, and `title`, `external_id`,
-         *     `filetype` or `sha256` where there are.
+         *     `filetype` or `sha256` where there are; `kind` is `jsonl` where each line is to become a document.
          */
         post: operations["tus_create_upload"];
         delete?: never;
@@ -564,7 +564,7 @@ export interface paths {
         };
         /**
          * Get upload
-         * @description An upload; once it is whole, with the document that it became.
+         * @description An upload; once it is whole, with the document or job that it became.
          */
         get: operations["tus_get_upload"];
         put?: never;
@@ -4094,7 +4094,8 @@ export interface components {
         };
         /**
          * UploadView
-         * @description A file on its way: `offset` of `length` bytes are on disk. `added` once it is whole, and only where it is asked for by its id.
+         * @description A file on its way: `offset` of `length` bytes are on disk. Once it is whole, and only where it is asked for by its id: `added`,
+         *     or for JSON lines (`kind`) the `job`.
          */
         UploadView: {
             added?: components["schemas"]["DocumentAddedView"] | null;
@@ -4108,6 +4109,13 @@ export interface components {
             filename: string;
             /** Id */
             id: string;
+            job?: components["schemas"]["JobView"] | null;
+            /**
+             * Kind
+             * @default document
+             * @enum {string}
+             */
+            kind: "document" | "jsonl";
             /** Length */
             length: number;
             /** Offset */
@@ -8078,7 +8086,7 @@ export interface operations {
                 "Tus-Resumable": "1.0.0";
                 /** @description Bytes of the whole file. */
                 "Upload-Length": string;
-                /** @description Pairs of a name and UTF-8 in base64, with commas between: filename, title, external_id, filetype, sha256. */
+                /** @description Pairs of a name and UTF-8 in base64, with commas between: filename, title, external_id, filetype, sha256, kind. */
                 "Upload-Metadata"?: string;
             };
             path: {
