@@ -74,6 +74,19 @@ class Prepared:
             cursor.close()
         return None if row is None else compiled.row._make(row)
 
+    def all(self, conn: Connection, *values: Any) -> list[Any]:
+        """Every row."""
+        compiled = self._for(conn)
+        cursor = conn.connection.cursor()
+        try:
+            cursor.execute(compiled.sql, self._values(compiled, values))
+            rows = cursor.fetchall()
+        except Exception as error:
+            raise self._wrapped(conn, compiled.sql, error) from error
+        finally:
+            cursor.close()
+        return list(map(compiled.row._make, rows))
+
     def run(self, conn: Connection, *values: Any) -> None:
         """Execute once."""
         self._execute(conn, "execute", values)

@@ -1,10 +1,12 @@
 """Questions about people, projects, documents and jobs. Every one is of a user; another's row is as one that isn't there."""
 
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select, tuple_, union
 
 from actors.store.pages import bounded, cursor, place
+from actors.store.prepared import Prepared
 from actors.store.rows import chunk_of, document_of, job_of, key_of, project_of, user_of
 from actors.store.tables import chunks, document_projects, document_texts, documents, jobs, keys, projects, users
 from perenne.errors import NotFound
@@ -18,17 +20,17 @@ FEW_DOCUMENTS = 500  # of a project: its page is found by sorting them; of more 
 OPEN = ("queued", "running")
 
 _USERS = select(users).order_by(users.c.created_at, users.c.id)
-_KEY_BY_HASH = select(keys).where(keys.c.key_hash == bindparam("hash_"))
+_KEY_BY_HASH = Prepared(select(keys).where(keys.c.key_hash == bindparam("hash_")), "hash_")
 _KEYS = select(keys).where(keys.c.user_id == bindparam("user_")).order_by(keys.c.created_at, keys.c.id)
-_PROJECT = select(projects).where(projects.c.user_id == bindparam("user_"), projects.c.id == bindparam("id_"))
-_PROJECT_BY_NAME = select(projects).where(projects.c.user_id == bindparam("user_"), projects.c.name == bindparam("name_"))
-_PROJECTS = (
-    select(projects)
-    .where(projects.c.user_id == bindparam("user_"))
-    .order_by(projects.c.created_at, projects.c.id)
-    .limit(bindparam("limit_"))
+_OF_USER = select(projects).where(projects.c.user_id == bindparam("user_"))
+_PROJECT = Prepared(_OF_USER.where(projects.c.id == bindparam("id_")), "user_", "id_")
+_PROJECT_BY_NAME = Prepared(_OF_USER.where(projects.c.name == bindparam("name_")), "user_", "name_")
+_IN_ORDER = _OF_USER.order_by(projects.c.created_at, projects.c.id).limit(bindparam("limit_"))
+_PROJECTS = Prepared(_IN_ORDER, "user_", "limit_")
+_PROJECTS_AFTER = Prepared(
+    _IN_ORDER.where(tuple_(projects.c.created_at, projects.c.id) > tuple_(bindparam("at_"), bindparam("id_"))),
+    *("user_", "limit_", "at_", "id_"),
 )
-_PROJECTS_AFTER = _PROJECTS.where(tuple_(projects.c.created_at, projects.c.id) > tuple_(bindparam("at_"), bindparam("id_")))
 _FIGURES = (
     select(
         document_projects.c.project_id,
@@ -41,8 +43,9 @@ _FIGURES = (
     .where(documents.c.user_id == bindparam("user_"), document_projects.c.project_id.in_(bindparam("ids_", expanding=True)))
     .group_by(document_projects.c.project_id, documents.c.state)
 )
-_DOCUMENT = select(documents).where(documents.c.id == bindparam("id_"), documents.c.user_id == bindparam("user_"))
-_LINKS = select(document_projects).where(document_projects.c.document_id.in_(bindparam("ids_", expanding=True)))
+_DOCUMENT = Prepared(
+    select(documents).where(documents.c.id == bindparam("id_"), documents.c.user_id == bindparam("user_")), "id_", "user_"
+)
 _PIECES = (
     select(document_texts)
     .where(
@@ -79,13 +82,47 @@ _AROUND = _PASSAGE.where(
 ).order_by(chunks.c.ordinal)
 
 
+_Within = Literal["all", "few", "many"]  # of the user's documents: all, or those of a project that has so many
+_LINKS_SIZES = (1, 10, 51, 101, IDS_AT_ONCE)  # how many documents one statement asks for; the last of a page is the next one's
+
+
+@cache
+def _links(size: int) -> Prepared:
+    """The projects of so many documents."""
+    names = [f"id_{n}" for n in range(size)]
+    asked = document_projects.c.document_id.in_([bindparam(name) for name in names])
+    return Prepared(select(document_projects.c.project_id, document_projects.c.document_id).where(asked), *names)
+
+
+@cache
+def _documents(within: _Within, with_state: bool, with_after: bool) -> tuple[Prepared, tuple[str, ...]]:
+    """A page of documents, newest first, and what it is asked with."""
+    query, names = select(documents).where(documents.c.user_id == bindparam("user_")), ["user_"]
+    if within == "many":
+        query = query.where(_MEMBERS)
+    elif within == "few":
+        inside = select(document_projects.c.document_id).where(document_projects.c.project_id == bindparam("project_"))
+        query = select(documents).where(
+            func.coalesce(documents.c.user_id, "") == bindparam("user_"), documents.c.id.in_(inside)
+        )
+    if within != "all":
+        names.append("project_")
+    if with_state:
+        query, names = query.where(documents.c.state == bindparam("state_")), [*names, "state_"]
+    if with_after:
+        before = tuple_(documents.c.created_at, documents.c.id) < tuple_(bindparam("at_"), bindparam("id_"))
+        query, names = query.where(before), [*names, "at_", "id_"]
+    query = query.order_by(documents.c.created_at.desc(), documents.c.id.desc()).limit(bindparam("limit_"))
+    return Prepared(query, *names, "limit_"), (*names, "limit_")
+
+
 def list_users(conn: Connection) -> tuple[User, ...]:
     return tuple(user_of(row) for row in conn.execute(_USERS))
 
 
 def key_by_hash(conn: Connection, key_hash: str) -> Key | None:
     """The key, revoked or expired ones too: they say so."""
-    row = conn.execute(_KEY_BY_HASH, {"hash_": key_hash}).first()
+    row = _KEY_BY_HASH.first(conn, key_hash)
     return None if row is None else key_of(row)
 
 
@@ -95,12 +132,10 @@ def list_keys(conn: Connection, user_id: str) -> tuple[Key, ...]:
 
 def list_projects(conn: Connection, user_id: str, limit: int, after: str | None) -> Page[Project]:
     """In the order they were made."""
-    bound: dict[str, Any] = {"user_": user_id, "limit_": bounded(limit) + 1}
     if after is None:
-        rows = conn.execute(_PROJECTS, bound).all()
+        rows = _PROJECTS.all(conn, user_id, bounded(limit) + 1)
     else:
-        at, id = place(after, float, str)
-        rows = conn.execute(_PROJECTS_AFTER, bound | {"at_": at, "id_": id}).all()
+        rows = _PROJECTS_AFTER.all(conn, user_id, bounded(limit) + 1, *place(after, float, str))
     more = len(rows) > bounded(limit)
     rows = rows[: bounded(limit)]
     return Page(items=tuple(project_of(row) for row in rows), next=cursor(rows[-1].created_at, rows[-1].id) if more else None)
@@ -108,9 +143,7 @@ def list_projects(conn: Connection, user_id: str, limit: int, after: str | None)
 
 def find_project(conn: Connection, user_id: str, project: str) -> Project:
     """By id, else by name."""
-    row = conn.execute(_PROJECT, {"user_": user_id, "id_": project}).first()
-    if row is None:
-        row = conn.execute(_PROJECT_BY_NAME, {"user_": user_id, "name_": project}).first()
+    row = _PROJECT.first(conn, user_id, project) or _PROJECT_BY_NAME.first(conn, user_id, project)
     if row is None:
         raise NotFound("project", project)
     return project_of(row)
@@ -133,8 +166,10 @@ def links_of(conn: Connection, document_ids: list[str]) -> dict[str, tuple[str, 
     """The projects of each document."""
     found: dict[str, list[str]] = {}
     for i in range(0, len(document_ids), IDS_AT_ONCE):
-        for row in conn.execute(_LINKS, {"ids_": document_ids[i : i + IDS_AT_ONCE]}):
-            found.setdefault(row.document_id, []).append(row.project_id)
+        ids = document_ids[i : i + IDS_AT_ONCE]
+        size = next(size for size in _LINKS_SIZES if size >= len(ids))
+        for project_id, document_id in _links(size).all(conn, *ids, *ids[:1] * (size - len(ids))):
+            found.setdefault(document_id, []).append(project_id)
     return {document_id: tuple(sorted(project_ids)) for document_id, project_ids in found.items()}
 
 
@@ -149,17 +184,14 @@ def list_documents(
     conn: Connection, user_id: str, project_id: str | None, state: str | None, limit: int, after: str | None
 ) -> Page[Document]:
     """Newest first."""
-    query, bound = select(documents).where(documents.c.user_id == user_id), {}
+    within: _Within = "all"
     if project_id is not None:
-        if find_project(conn, user_id, project_id).documents > FEW_DOCUMENTS:
-            query = query.where(_MEMBERS)
-        else:
-            inside = select(document_projects.c.document_id).where(document_projects.c.project_id == project_id)
-            query = select(documents).where(func.coalesce(documents.c.user_id, "") == user_id, documents.c.id.in_(inside))
-        bound = {"project_": project_id}
-    if state is not None:
-        query = query.where(documents.c.state == state)
-    rows = conn.execute(_newest_first(query, documents, limit, after), bound).all()
+        within = "many" if find_project(conn, user_id, project_id).documents > FEW_DOCUMENTS else "few"
+    values: dict[str, Any] = {"user_": user_id, "project_": project_id, "state_": state, "limit_": bounded(limit) + 1}
+    if after is not None:
+        values["at_"], values["id_"] = place(after, float, str)
+    query, names = _documents(within, state is not None, after is not None)
+    rows = query.all(conn, *(values[name] for name in names))
     more = len(rows) > bounded(limit)
     rows = rows[: bounded(limit)]
     links = links_of(conn, [row.id for row in rows])
@@ -170,7 +202,7 @@ def list_documents(
 
 
 def _document_row(conn: Connection, user_id: str, document_id: str) -> Any:
-    row = conn.execute(_DOCUMENT, {"id_": document_id, "user_": user_id}).first()
+    row = _DOCUMENT.first(conn, document_id, user_id)
     if row is None:
         raise NotFound("document", document_id)
     return row

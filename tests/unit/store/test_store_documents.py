@@ -449,6 +449,29 @@ def test_pages_show_everything_once(house: StoreHouse, monkeypatch: pytest.Monke
         house.ask(reading.list_documents, "ana", None, None, 3, "nonsense")
 
 
+@pytest.mark.parametrize("few", [0, reading.FEW_DOCUMENTS])
+@pytest.mark.parametrize("count", [1, 9, 10, 50, 99])
+def test_a_page_of_any_length_says_of_each_document_in_which_projects_it_is(
+    house: StoreHouse, monkeypatch: pytest.MonkeyPatch, few: int, count: int
+) -> None:
+    monkeypatch.setattr(reading, "FEW_DOCUMENTS", few)
+    house.do(c.CreateProject, project_id="other", name="other")
+    in_other = house.lines(project_id="other")
+    house.store(house.lines(), *(passage(f"d{n}", "text") for n in range(count)), passage("of another page", "text"))
+    house.store(in_other, passage("d0", "text"), passage("elsewhere", "text"))
+    both, home, other = ("ana-home", "other"), ("ana-home",), ("other",)
+    for project, state in (("ana-home", None), ("ana-home", "indexed"), (None, "indexed"), (None, None)):
+        found: dict[str, tuple[str, ...]] = {}
+        after: str | None = None
+        while not found or after is not None:
+            page = house.ask(reading.list_documents, "ana", project, state, count, after)
+            found |= {each.external_id: each.project_ids for each in page.items}
+            after = page.next
+        expected = {f"d{n}": home for n in range(count)} | {"d0": both, "of another page": home}
+        assert found == (expected if project else expected | {"elsewhere": other})
+    assert house.ask(reading.list_documents, "ana", "ana-home", "failed", count, None).items == ()
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(
