@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
-from typing import Any
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -12,7 +14,10 @@ from perenne.directory import Directory
 from perenne.gathering import OUTAGES, Gatherer
 from perenne.messages.commands import Command, Outcome
 
+T = TypeVar("T")
+
 _AGAIN = retry_if_exception_type(OUTAGES)
+_PAUSE_S = 0.05  # the longest before the second try; twice that before the third, and so on
 _TRY_S = 0.05  # the shortest that one try is given
 
 
@@ -31,12 +36,7 @@ class Store:
         loop = asyncio.get_running_loop()
         gatherer = self._gatherers.setdefault(loop, Gatherer(self._directory))
         deadline = loop.time() + deadline_s
-        async for attempt in AsyncRetrying(
-            retry=_AGAIN, stop=stop_after_delay(deadline_s), wait=wait_random_exponential(0.05, max=1.0), reraise=True
-        ):
-            with attempt:
-                return await gatherer.submit(commands, min(10.0, _left_s(deadline)))
-        raise AssertionError("unreachable: tenacity reraises")
+        return await _until(deadline, 1.0, lambda: gatherer.submit(commands, min(10.0, _left_s(deadline))))
 
     async def write(self, command: Command, deadline_s: float = 30.0) -> Any:
         """Send one command; its value, or its error raised."""
@@ -48,12 +48,24 @@ class Store:
     async def read(self, method: str, /, *, deadline_s: float = 10.0, **query: Any) -> Any:
         """Ask any reader; another or the same one again when it is away, until the deadline."""
         deadline = asyncio.get_running_loop().time() + deadline_s
-        async for attempt in AsyncRetrying(
-            retry=_AGAIN, stop=stop_after_delay(deadline_s), wait=wait_random_exponential(0.05, max=0.5), reraise=True
-        ):
-            with attempt:
-                return await self._directory.call(next(self._readers), method, timeout_s=_left_s(deadline), **query)
-        raise AssertionError("unreachable: tenacity reraises")
+        ask = lambda: self._directory.call(next(self._readers), method, timeout_s=_left_s(deadline), **query)  # noqa: E731
+        return await _until(deadline, 0.5, ask)
+
+
+async def _until(deadline: float, longest_pause_s: float, ask: Callable[[], Awaitable[T]]) -> T:
+    """What `ask` gives; asked again after outages, with growing pauses, until the deadline."""
+    try:
+        return await ask()  # by itself: to prepare for another try takes longer than many an answer
+    except OUTAGES:
+        left_s = deadline - asyncio.get_running_loop().time()
+        if left_s <= 0:
+            raise
+    pauses = wait_random_exponential(_PAUSE_S, max=longest_pause_s)
+    await asyncio.sleep(random.uniform(0.0, _PAUSE_S))
+    async for attempt in AsyncRetrying(retry=_AGAIN, stop=stop_after_delay(left_s), wait=pauses, reraise=True):
+        with attempt:
+            return await ask()
+    raise AssertionError("unreachable: tenacity reraises")
 
 
 def _left_s(deadline: float) -> float:
