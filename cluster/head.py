@@ -4,7 +4,6 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from cluster.environment import CHECKOUT, head_arguments, head_environment, ready_path
+from cluster.forking import Forking
 from cluster.instance import Instance
 from cluster.processes import Proc, end, of_instance, proc
 from perenne.errors import Unavailable
@@ -21,9 +21,6 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 120.0  # a cold disk on a small PC
 CONTROL_PLANE_BACK_S = 15.0  # a control plane that was started again answers within this, or the whole head is started anew
-
-ZYGOTE_AGAIN_S = 30.0  # between two starts of a zygote that dies: without one, workers begin the slow way
-_TITLE_ROOM = "." * 200  # a fork's title has the room of the zygote's arguments
 
 # How to know a process of the head by its command line.
 _PARTS = {"gcs": "gcs_server", "raylet": "raylet/raylet", "dashboard": "dashboard/dashboard.py"}
@@ -44,8 +41,7 @@ class Head:
         self.environment = head_environment(settings, instance.ports)
         self._parts: dict[str, _Part] = {}
         self._log = settings.path("logs", "ray-start.log")
-        self._zygote: subprocess.Popen[bytes] | None = None
-        self._zygote_at = 0.0
+        self._forking = Forking(instance.ray_dir, self.environment, settings.path("logs", "zygote.log"))
 
     def start(self) -> None:
         """Start Ray. Raises Unavailable with Ray's own words when it does not come up."""
@@ -70,21 +66,8 @@ class Head:
         self._find_parts()
 
     def keep_zygote(self) -> None:
-        """Start the process that Ray's workers are forked from, unless it runs or died a moment ago."""
-        now = time.monotonic()
-        if self._zygote is not None and (self._zygote.poll() is None or now - self._zygote_at < ZYGOTE_AGAIN_S):
-            return
-        self._zygote_at = now
-        with open(self._settings.path("logs", "zygote.log"), "ab") as output:
-            self._zygote = subprocess.Popen(
-                [sys.executable, "-P", "-m", "cluster.zygote", _TITLE_ROOM],
-                env=self.environment,
-                cwd=CHECKOUT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        """See to it that there is a process that Ray's workers are forked from, and that it answers. Never waits for it."""
+        self._forking.look(time.monotonic())
 
     def let_dashboard(self) -> None:
         """All that answers is ready: the dashboard may begin."""

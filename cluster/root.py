@@ -38,6 +38,7 @@ TICK_AGE_MAX_S = 45.0  # a Supervisor whose loop answers but whose ticks stand s
 BIRTH_S = 60.0  # a Supervisor that never came is put there anew after this
 _SUPERVISOR_TITLE = "ray::Supervisor"  # Ray's name for its process, also for one that hangs while it is made
 STOP_TREE_S = 25.0
+HEAD_TRIES = 3  # of one start: Ray gives its own processes 30 s to come up, which a busy or cold PC may need longer for
 HEAD_STARTS_MAX = 5  # whole heads in a row that did not live for HEAD_SETTLED_S
 HEAD_SETTLED_S = 120.0
 # An igniter that fails is begun again at once, then ever later.
@@ -104,6 +105,21 @@ class Root:
         self._ending.set()
 
     def _start_head(self) -> None:
+        """Start Ray, HEAD_TRIES times if need be; raises Unavailable with Ray's own words after that."""
+        for tries in range(1, HEAD_TRIES + 1):
+            try:
+                self._try_head()
+                return
+            except Unavailable as error:
+                if self._ending.is_set():
+                    return  # whoever ended it wants no other try
+                if tries == HEAD_TRIES:
+                    raise
+                log.error("try %d of %d: %s", tries, HEAD_TRIES, error)
+                self._say(f"Ray did not come up, try {tries + 1} of {HEAD_TRIES} begins: {error.reason}")
+                self._clear_head()
+
+    def _try_head(self) -> None:
         left = of_instance(self._settings.ray_dir)
         if left:
             log.warning("%d processes of an earlier run are ended first", len(left))
@@ -111,12 +127,19 @@ class Root:
         self._instance = save(instance, root_pid=os.getpid(), version=version(), started_at=time.time())
         self._head = head = Head(self._settings, self._instance)
         self._prepare_igniter()
+        head.start()
         self._head_starts += 1
         self._head_started_at = time.monotonic()
-        head.start()
         if self._ready_said:
             head.let_dashboard()
         self._ignite()
+
+    def _clear_head(self) -> None:
+        """End all of it but this process; what it wrote is removed by the next try."""
+        self._end_igniter()
+        assert self._head is not None
+        self._head.stop(patience_s=1.0)
+        self._supervisor_pid = self._silent = 0
 
     # The igniter
 
@@ -190,10 +213,7 @@ class Root:
             raise Unavailable("Ray", 60.0, f"{reason}; {self._head_starts} starts in a row did not help")
         log.error("Ray is started again: %s", reason)
         self._say(f"Ray is started again: {reason}")
-        self._end_igniter()
-        assert self._head is not None
-        self._head.stop(patience_s=1.0)
-        self._supervisor_pid = self._silent = 0
+        self._clear_head()
         self._start_head()
 
     def _hear(self, now: float) -> None:

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -67,6 +68,11 @@ def socket_path(ray_dir: str) -> str:
     return str(Path(ray_dir, "zygote.sock"))
 
 
+def bell_path(ray_dir: str) -> str:
+    """Where the root asks whether this process still answers (`cluster/forking.py`)."""
+    return str(Path(ray_dir, "zygote-bell.sock"))
+
+
 def load(modules: Iterable[str]) -> None:
     """Import what is there of these; what is not, a worker that needs it will miss by itself."""
     for module in modules:
@@ -80,22 +86,37 @@ def why_not() -> str | None:
     return f"{threads} threads run in it" if threads > 1 else None
 
 
-def serve(door: socket.socket) -> None:
-    """Fork at each knock; the fork hears the request, so that no request can hurt this process. One that can't be forked is begun the usual
-    way by who asks."""
+def serve(door: socket.socket, bell: socket.socket) -> None:
+    """Answer the bell, and fork at each knock at the door; the fork hears the request, so that no request can hurt this process. One that
+    can't be forked is begun the usual way by who asks."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies: Ray takes one for a living worker
     gc.freeze()  # the collector leaves these pages alone, so that they stay shared
     while True:
-        line, _ = door.accept()
-        with line:
-            try:
-                child = os.fork()
-            except OSError as error:
-                log.error("no worker could be forked: %s", error)
-                continue
-            if child == 0:
-                door.close()
-                become_worker(line)
+        waiting, _, _ = select.select([door, bell], [], [])
+        if bell in waiting:
+            answer(bell)
+        if door in waiting:
+            fork(door, bell)
+
+
+def answer(bell: socket.socket) -> None:
+    line, _ = bell.accept()
+    with line, contextlib.suppress(OSError):  # who rang may be gone
+        line.send(b"1", socket.MSG_DONTWAIT)
+
+
+def fork(door: socket.socket, bell: socket.socket) -> None:
+    line, _ = door.accept()
+    with line:
+        try:
+            child = os.fork()
+        except OSError as error:
+            log.error("no worker could be forked: %s", error)
+            return
+        if child == 0:
+            door.close()
+            bell.close()
+            become_worker(line)
 
 
 def become_worker(line: socket.socket) -> None:
@@ -137,18 +158,23 @@ def hear(line: socket.socket) -> str:
     return str(sys.argv[0])
 
 
-def main() -> int:
-    path = socket_path(os.environ["PERENNE_INSTANCE"])
+def listening(path: str) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.bind(path)
-        door.listen(64)  # who asks before everything is loaded waits
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    opened.bind(path)
+    opened.listen(64)  # who asks before everything is loaded waits
+    return opened
+
+
+def main() -> int:
+    ray_dir = os.environ["PERENNE_INSTANCE"]
+    with listening(socket_path(ray_dir)) as door, listening(bell_path(ray_dir)) as bell:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy begins threads otherwise
         load(PRELOADED)
         reason = why_not()
         if reason is None:
-            serve(door)
+            serve(door, bell)
     log.error("workers are begun the slow way: %s", reason)
     return 1
 

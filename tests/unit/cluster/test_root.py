@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -14,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from cluster import doorbell, spawning
+from cluster import doorbell, head, spawning
+from cluster.forking import Forking
 from cluster.instance import HomeLock
-from cluster.root import IGNITING, Root
+from cluster.processes import of_instance
+from cluster.root import HEAD_TRIES, IGNITING, Root
 from cluster.tending import Tending
 from perenne.errors import Unavailable
 from perenne.settings import Settings, load_settings
@@ -69,6 +72,74 @@ def test_a_root_that_nobody_hears_ends_what_it_started(settings: Settings, monke
     assert Root(settings, say).run() == 0
     assert ended == ["head"]
     assert HomeLock(settings.home).holder() is None
+
+
+# Stands in for `ray start`: its first tries leave a process behind and fail, as Ray does when its own 30 s are over.
+RAY_START = """
+import pathlib, subprocess, sys
+tries, failing = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
+fails = len(tries.read_text()) <= failing
+for part in ["gcs_server"] if fails else ["gcs_server", "raylet/raylet", "dashboard/dashboard.py"]:
+    subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", part, tries.read_text()], start_new_session=True)
+if fails:
+    print("The current node timed out during startup.")
+sys.exit(fails)
+"""
+
+
+@pytest.fixture
+def tries(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """Each `ray start` leaves an x here; as many fail as the test says. No zygote and no igniter, which nobody would hear."""
+    script, told = tmp_path / "ray_start.py", tmp_path / "tries"
+    script.write_text(RAY_START)
+    monkeypatch.setattr(head, "head_arguments", lambda *_: [sys.executable, str(script), str(told), str(request.param)])
+    monkeypatch.setattr(Forking, "look", lambda *_: None)
+    for part in ("_prepare_igniter", "_ignite"):
+        monkeypatch.setattr(Root, part, lambda root: None)
+    return told
+
+
+@pytest.mark.parametrize("tries", [HEAD_TRIES - 1], indirect=True)
+def test_a_head_that_does_not_come_up_in_time_is_tried_again_on_a_clean_place(
+    settings: Settings, tries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow machine Ray gave up its first start after 30 s, and `perenne up` ended with it."""
+    said: list[str] = []
+    running: list[list[str]] = []
+
+    def watch(root: Any) -> None:
+        running.extend(held.command()[3:] for held in of_instance(settings.ray_dir).values())
+        root._ending.set()
+
+    monkeypatch.setattr(Root, "_watch", watch)
+    assert Root(settings, said.append).run() == 0
+    again = [line for line in said if line.startswith("Ray did not come up")]
+    assert [line.partition(" begins: ")[0] for line in again] == [
+        f"Ray did not come up, try {n} of {HEAD_TRIES}" for n in range(2, HEAD_TRIES + 1)
+    ]
+    assert all("timed out during startup" in line for line in again)
+    assert {last for _, last in running} == {"x" * HEAD_TRIES}, "what an earlier try left was ended"
+    assert of_instance(settings.ray_dir) == {}
+
+
+@pytest.mark.parametrize("tries", [HEAD_TRIES + 1], indirect=True)
+def test_a_head_that_never_comes_up_ends_the_root_with_rays_words(settings: Settings, tries: Path) -> None:
+    said: list[str] = []
+    assert Root(settings, said.append).run() == 1
+    assert tries.read_text() == "x" * HEAD_TRIES
+    assert any(line.startswith("error: ") and "timed out during startup" in line for line in said)
+    assert of_instance(settings.ray_dir) == {}
+
+
+@pytest.mark.parametrize("tries", [HEAD_TRIES + 1], indirect=True)
+def test_who_ends_a_start_that_fails_gets_no_other_try(
+    settings: Settings, tries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root: Any = Root(settings, lambda line: None)
+    monkeypatch.setattr(Root, "_prepare_igniter", lambda root: root._ending.set())
+    assert root.run() == 0
+    assert tries.read_text() == "x"
 
 
 def test_a_look_that_fails_is_followed_by_the_next(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

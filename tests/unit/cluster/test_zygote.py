@@ -4,19 +4,24 @@ writes down what it got."""
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
-from cluster import worker, zygote
+from cluster import forking, worker, zygote
 from cluster.environment import CHECKOUT
+from cluster.forking import Forking
 from perenne.testing import eventually
 
 WORKER = """
@@ -141,6 +146,87 @@ def test_a_fork_that_was_there_just_before_the_deadline_counts(place: Path, monk
             line.send(b"1")
             asking.join(10)
     assert done == [True]
+
+
+class Looks:
+    """A root's looks at its zygote, twenty times as often."""
+
+    def __init__(self, place: Path) -> None:
+        self.forking: Any = Forking(str(place), environment(place), place / "zygote.log")
+
+    @property
+    def pid(self) -> int:
+        return self.forking._zygote.pid
+
+    def once(self) -> bool:
+        self.forking.look(time.monotonic())
+        return True
+
+    def answered(self) -> bool:
+        return self.once() and self.forking._answered
+
+    async def replaced(self, pid: int) -> None:
+        await eventually(lambda: self.answered() and self.pid != pid, within_s=60)
+
+
+@pytest.fixture
+def looks(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looks]:
+    monkeypatch.setattr(forking, "RING_EVERY_S", 0.05)
+    looks = Looks(place)
+    yield looks
+    looks.forking._zygote.kill()
+    looks.forking._zygote.wait(10)
+    looks.forking._hang_up()
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["hangs", "died"])
+async def test_a_zygote_that_does_not_answer_is_replaced_and_workers_are_forked_from_the_next(
+    place: Path, looks: Looks, number: signal.Signals
+) -> None:
+    """Nobody watched a zygote that hung: each worker waited 10 s for it before it began the slow way."""
+    await eventually(looks.answered, within_s=60)
+    first = looks.pid
+    os.kill(first, number)
+    await looks.replaced(first)
+    assert not psutil.pid_exists(first)
+    _, _, found = await ask(place)
+    assert found["parent"] == looks.pid
+
+
+async def test_who_waits_for_a_zygote_that_hangs_is_let_go_with_it(place: Path, looks: Looks) -> None:
+    await eventually(looks.answered, within_s=60)
+    first = looks.pid
+    os.kill(first, signal.SIGSTOP)
+    with socket.socket(socket.AF_UNIX) as waiting:
+        waiting.connect(zygote.socket_path(str(place)))
+        await looks.replaced(first)
+        waiting.setblocking(False)
+        with pytest.raises(ConnectionResetError):  # and not: nothing yet
+            waiting.recv(1)
+
+
+def test_a_zygote_that_dies_at_once_is_started_ever_later(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking: Any = Forking(str(place), environment(place), place / "zygote.log")
+    begun: list[float] = []
+
+    def start(command: list[str], **given: Any) -> Any:
+        begun.append(now)
+        return SimpleNamespace(poll=lambda: 1)
+
+    monkeypatch.setattr(forking.subprocess, "Popen", start)
+    now = 0.0
+    while now < 600.0:
+        looking.look(now)
+        now += 0.5
+    assert begun[:3] == [0.0, 0.5, 1.0]
+    assert len(begun) < 20
+
+
+async def test_a_zygote_that_answers_is_left_alone(looks: Looks) -> None:
+    await eventually(looks.answered, within_s=60)
+    first, heard = looks.pid, looks.forking._heard_at
+    await eventually(lambda: looks.once() and looks.forking._heard_at > heard + 0.5, within_s=30)
+    assert looks.pid == first
 
 
 def test_a_process_with_threads_is_not_forked() -> None:
