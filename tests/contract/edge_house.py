@@ -175,11 +175,17 @@ class House:
     ingest: Ingest
     address: str = ""
     app: Any = None
+    server: uvicorn.Server | None = None
     projects: dict[str, str] = field(default_factory=dict)
 
     def http(self, key: str | None = "owner", **more: Any) -> httpx.AsyncClient:
         headers = {} if key is None else {"Authorization": f"Bearer {secret(key)}"}
         return httpx.AsyncClient(base_url=self.address, headers=headers, timeout=20, **more)
+
+    def at_rest(self) -> bool:
+        """No request is being answered, also none whose client is gone, and what one left to be done is done."""
+        assert self.server is not None
+        return not self.server.server_state.tasks and not self.app.state.edge._errands
 
 
 def secret(label: str) -> str:
@@ -251,7 +257,9 @@ async def house_in(folder: Path, dist: Path | None = None, **edge: Any) -> Async
     await _furnish(house)
     house.app = build_app(settings, directory, *([dist] if dist else []))
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(house.app, port=port, log_level="warning", timeout_graceful_shutdown=2))
+    house.server = server = uvicorn.Server(
+        uvicorn.Config(house.app, port=port, log_level="warning", timeout_graceful_shutdown=2)
+    )
     serving = asyncio.create_task(server.serve())
     await eventually(lambda: server.started, within_s=10)
     house.address = f"http://127.0.0.1:{port}"
