@@ -27,28 +27,36 @@ TITLE_CHARS_MAX = 1_000
 
 _DOCUMENT = Prepared(select(documents).where(documents.c.id == bindparam("id_")), "id_")
 _IN_PROJECT = documents.join(document_projects, document_projects.c.document_id == documents.c.id)
-_BY_EXTERNAL = (
+# Not sorted by the database: SQLite would read all of the user's documents in the order of their times, not the few with this name.
+_BY_EXTERNAL = Prepared(
     select(documents)
     .select_from(_IN_PROJECT)
     .where(
         documents.c.user_id == bindparam("user_"),
         documents.c.external_id == bindparam("external_"),
         document_projects.c.project_id == bindparam("project_"),
-    )
-    .order_by(documents.c.created_at)
-    .limit(1)
+    ),
+    "user_",
+    "external_",
+    "project_",
 )
-_BY_BLOB = (
+_BY_BLOB = Prepared(
     select(documents)
     .select_from(_IN_PROJECT)
     .where(
         documents.c.user_id == bindparam("user_"),
         documents.c.blob_hash == bindparam("blob_"),
         document_projects.c.project_id == bindparam("project_"),
-    )
-    .order_by(documents.c.created_at, documents.c.id)
+    ),
+    "user_",
+    "blob_",
+    "project_",
 )
-_INSERT = insert(documents)
+_NEW = (
+    "id", "user_id", "title", "external_id", "filename", "media_type", "blob_hash", "size_bytes", "state", "reason", "created_at",
+    "updated_at",
+)  # fmt: skip
+_INSERT = Prepared(insert(documents), *_NEW)
 _REQUEUE = (
     update(documents)
     .where(documents.c.id == bindparam("id_"))
@@ -74,7 +82,17 @@ def document_row(conn: Connection, document_id: str) -> Any:
 
 
 def by_external_id(conn: Connection, user_id: str, project_id: str, external_id: str) -> Any:
-    return conn.execute(_BY_EXTERNAL, {"user_": user_id, "external_": external_id, "project_": project_id}).first()
+    """The oldest document of this name, None when there is none."""
+    return min(_BY_EXTERNAL.all(conn, user_id, external_id, project_id), key=_oldest, default=None)
+
+
+def by_blob(conn: Connection, user_id: str, project_id: str, blob_hash: str) -> list[Any]:
+    """Every document of these bytes, the oldest first."""
+    return sorted(_BY_BLOB.all(conn, user_id, blob_hash, project_id), key=_oldest)
+
+
+def _oldest(row: Any) -> tuple[float, str]:
+    return row.created_at, row.id
 
 
 def document(work: Work, document_id: str) -> Document:
@@ -97,7 +115,8 @@ def insert_document(work: Work, project_id: str, fields: dict[str, Any]) -> None
         "created_at": work.now,
         "updated_at": work.now,
     }
-    work.conn.execute(_INSERT, row | fields)
+    row |= fields
+    _INSERT.run(work.conn, *(row[name] for name in _NEW))
     link(work, fields["id"], project_id, 0)
     work.change("document", fields["id"], "insert")
 
@@ -137,8 +156,7 @@ def _held(work: Work, command: AddDocument) -> Any:
         row = by_external_id(work.conn, command.user_id, command.project_id, command.external_id)
         if row is not None:
             return row
-    found = work.conn.execute(_BY_BLOB, {"user_": command.user_id, "blob_": command.blob_hash, "project_": command.project_id})
-    for row in found:
+    for row in by_blob(work.conn, command.user_id, command.project_id, command.blob_hash):
         if command.external_id is None or row.external_id is None:
             return row
     return None

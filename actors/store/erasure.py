@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, case, delete, insert, select, update
 
 from actors.store.lexicon import lexicon
+from actors.store.prepared import Prepared
 from actors.store.tables import chunks, document_projects, document_texts, documents, jobs, projects, vectors
 from actors.store.work import Work
 from perenne.messages.records import ReasonCode
@@ -18,23 +19,28 @@ def reason_of_the_gone(told: str) -> Any:
     return case((jobs.c.reason.is_(None), None), else_=told)
 
 
-_CHUNK_IDS = select(chunks.c.id).where(chunks.c.document_id == bindparam("id_"))
+_CHUNK_IDS = Prepared(select(chunks.c.id).where(chunks.c.document_id == bindparam("id_")), "id_")
 _COUNT = select(documents.c.chunks).where(documents.c.id == bindparam("id_"))
 _DELETE_VECTORS = delete(vectors).where(vectors.c.chunk_id == bindparam("id_"))
 _DELETE_CHUNKS = delete(chunks).where(chunks.c.document_id == bindparam("id_"))
-_DELETE_TEXTS = delete(document_texts).where(document_texts.c.document_id == bindparam("id_"))
+_DELETE_TEXTS = Prepared(delete(document_texts).where(document_texts.c.document_id == bindparam("id_")), "id_")
 _DELETE_DOCUMENT = delete(documents).where(documents.c.id == bindparam("id_"))
-_PROJECTS = select(document_projects.c.project_id).where(document_projects.c.document_id == bindparam("id_"))
-_LINK = insert(document_projects)
+_PROJECTS = Prepared(select(document_projects.c.project_id).where(document_projects.c.document_id == bindparam("id_")), "id_")
+_LINK = Prepared(insert(document_projects), "project_id", "document_id")
 _UNLINK = delete(document_projects).where(
     document_projects.c.document_id == bindparam("id_"), document_projects.c.project_id == bindparam("project_")
 )
-_COUNT_IN = (
+_COUNT_IN = Prepared(
     update(projects)
     .where(projects.c.id == bindparam("id_"))
-    .values(documents=projects.c.documents + bindparam("documents_"), chunks=projects.c.chunks + bindparam("chunks_"))
+    .values(documents=projects.c.documents + bindparam("documents_"), chunks=projects.c.chunks + bindparam("chunks_")),
+    "id_",
+    "documents_",
+    "chunks_",
 )
-_EMPTY = update(documents).where(documents.c.id == bindparam("id_")).values(chunks=0, characters=0, pages=None, language=None)
+_EMPTY = Prepared(
+    update(documents).where(documents.c.id == bindparam("id_")).values(chunks=0, characters=0, pages=None, language=None), "id_"
+)
 _CANCEL_JOBS = (
     update(jobs)
     .where(jobs.c.document_id == bindparam("id_"), jobs.c.state.in_(("queued", "running")))
@@ -54,24 +60,23 @@ _FORGET_FILE = (
     .where(jobs.c.document_id == bindparam("id_"))
     .values(filename=None, reason=reason_of_the_gone("the document was deleted"), **NOTHING_KEPT)
 )
-_FORGET_CHECKPOINTS = (
-    update(jobs).where(jobs.c.document_id == bindparam("id_"), jobs.c.checkpoint.is_not(None)).values(checkpoint=None)
+_FORGET_CHECKPOINTS = Prepared(
+    update(jobs).where(jobs.c.document_id == bindparam("id_"), jobs.c.checkpoint.is_not(None)).values(checkpoint=None), "id_"
 )
 
 
 def projects_of(work: Work, document_id: str) -> tuple[str, ...]:
-    return tuple(sorted(row.project_id for row in work.conn.execute(_PROJECTS, {"id_": document_id})))
+    return tuple(sorted(row.project_id for row in _PROJECTS.all(work.conn, document_id)))
 
 
 def count_in(work: Work, project_ids: Sequence[str], documents: int, chunks: int) -> None:
     """Add to the counters of projects."""
     if project_ids and (documents or chunks):
-        rows: list[dict[str, Any]] = [{"id_": p, "documents_": documents, "chunks_": chunks} for p in project_ids]
-        work.conn.execute(_COUNT_IN, rows)
+        _COUNT_IN.many(work.conn, [(project_id, documents, chunks) for project_id in project_ids])
 
 
 def link(work: Work, document_id: str, project_id: str, chunk_count: int) -> None:
-    work.conn.execute(_LINK, {"project_id": project_id, "document_id": document_id})
+    _LINK.run(work.conn, project_id, document_id)
     count_in(work, (project_id,), 1, chunk_count)
 
 
@@ -89,15 +94,15 @@ def cancel_jobs(work: Work, document_id: str, reason: str, code: ReasonCode) -> 
 def erase_passages(work: Work, document_id: str, project_ids: Sequence[str]) -> None:
     """Drop text, chunks, terms and vectors of a document that stays, and where any job of it was: it would go on behind what is
     gone. The caller says so in the feed."""
-    ids: list[dict[str, Any]] = [{"id_": row.id} for row in work.conn.execute(_CHUNK_IDS, {"id_": document_id})]
+    ids: list[dict[str, Any]] = [{"id_": row.id} for row in _CHUNK_IDS.all(work.conn, document_id)]
     if ids:
         lexicon(work.conn).forget(work.conn, [each["id_"] for each in ids])
         work.conn.execute(_DELETE_VECTORS, ids)
         work.conn.execute(_DELETE_CHUNKS, {"id_": document_id})
         count_in(work, project_ids, 0, -len(ids))
-    work.conn.execute(_DELETE_TEXTS, {"id_": document_id})
-    work.conn.execute(_EMPTY, {"id_": document_id})
-    work.conn.execute(_FORGET_CHECKPOINTS, {"id_": document_id})
+    _DELETE_TEXTS.run(work.conn, document_id)
+    _EMPTY.run(work.conn, document_id)
+    _FORGET_CHECKPOINTS.run(work.conn, document_id)
 
 
 def withdraw_passages(work: Work, document_id: str) -> None:

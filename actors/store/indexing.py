@@ -26,7 +26,7 @@ _INSERT_CHUNK = Prepared(
     insert(chunks), "id", "document_id", "language", "ordinal", "start", "end", "page", "heading_path", "text"
 )
 _INSERT_VECTOR = Prepared(insert(vectors), "space", "chunk_id", "document_id", "seq", "data")
-_UPDATE = (
+_UPDATE = Prepared(
     update(documents)
     .where(documents.c.id == bindparam("id_"))
     .values(
@@ -41,8 +41,9 @@ _UPDATE = (
         code=None,
         details=None,
         updated_at=bindparam("now_"),
-    )
-)
+    ),
+    "id_", "title_", "external_", "language_", "pages_", "chunks_", "characters_", "state_", "now_",
+)  # fmt: skip
 _LET_GO_OF_FILE = (
     update(documents)
     .where(documents.c.id == bindparam("id_"))
@@ -144,19 +145,17 @@ def _store(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument,
     work.searched(project_ids, seq)
     title = each.title.strip()[:TITLE_CHARS_MAX] or row.title
     pages = max((p for p in (row.pages if not each.first else None, each.pages) if p is not None), default=None)
-    work.conn.execute(
-        _UPDATE,
-        {
-            "id_": row.id,
-            "title_": title,
-            "external_": each.external_id if each.external_id is not None else row.external_id,
-            "language_": each.language or (None if each.first else row.language),
-            "pages_": pages,
-            "chunks_": chunk_count + len(each.chunks),
-            "characters_": characters + len(each.text),
-            "state_": "indexed" if each.last else "indexing",
-            "now_": work.now,
-        },
+    _UPDATE.run(
+        work.conn,
+        row.id,
+        title,
+        each.external_id if each.external_id is not None else row.external_id,
+        each.language or (None if each.first else row.language),
+        pages,
+        chunk_count + len(each.chunks),
+        characters + len(each.text),
+        "indexed" if each.last else "indexing",
+        work.now,
     )
     work.change("document", row.id, "update")
     return row.id

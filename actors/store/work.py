@@ -20,7 +20,9 @@ _INSERT_META = insert(meta)
 _META = Prepared(select(meta.c.value).where(meta.c.name == bindparam("name_")), "name_")
 _EPOCH = Prepared(select(meta.c.value).where(meta.c.name == bindparam("name_")).with_for_update(), "name_")
 _SET_META = update(meta).where(meta.c.name == bindparam("name_")).values(value=bindparam("value_"))
-_TOUCH_PROJECT = update(projects).where(projects.c.id == bindparam("id_")).values(vector_seq=bindparam("seq_"))
+_TOUCH_PROJECT = Prepared(
+    update(projects).where(projects.c.id == bindparam("id_")).values(vector_seq=bindparam("seq_")), "id_", "seq_"
+)
 
 
 def read_meta(conn: Connection, name: str) -> str | None:
@@ -68,6 +70,7 @@ class Work:
         self.conn, self.now, self.new_token = conn, now, new_token
         self._counters = counters
         self._changes: list[tuple[Any, ...]] = []
+        self._last_chunk_id = counters.chunk_id  # as the database knows it
         self._saved = (counters.state(), 0)
         self.prepared: Any = None
         self.owner: str | None = None
@@ -85,13 +88,12 @@ class Work:
     def searched(self, project_ids: tuple[str, ...], seq: int) -> None:
         """A search of these projects must have seen `seq` to see everything."""
         if project_ids:
-            self.conn.execute(_TOUCH_PROJECT, [{"id_": project_id, "seq_": seq} for project_id in project_ids])
+            _TOUCH_PROJECT.many(self.conn, [(project_id, seq) for project_id in project_ids])
 
     def chunk_ids(self, count: int) -> range:
         """Fresh ids for passages, never given before."""
         first = self._counters.chunk_id + 1
         self._counters.chunk_id += count
-        write_meta(self.conn, "chunk_id", str(self._counters.chunk_id))
         return range(first, first + count)
 
     def head(self) -> int:
@@ -114,7 +116,10 @@ class Work:
         del self._changes[length:]
 
     def write_feed(self) -> None:
-        """Put the feed rows into the transaction: last, all at once."""
+        """Put the feed rows and the last id given to a passage into the transaction: last, all at once."""
+        if self._counters.chunk_id != self._last_chunk_id:
+            self._last_chunk_id = self._counters.chunk_id
+            write_meta(self.conn, "chunk_id", str(self._last_chunk_id))
         if self._changes:
             _INSERT_CHANGE.many(self.conn, self._changes)
             self._changes = []
