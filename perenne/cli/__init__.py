@@ -16,7 +16,7 @@ from perenne.errors import PerenneError
 GROUP = "perenne.commands"  # entry points: a function is a command, a Typer a group of commands
 _OWN = {
     "ask": "answers:ask",
-    "chat": "answers:chat",
+    "chat": "talking:chat",
     "search": "answers:search",
     "add": "documents:add",
     "projects": "projects:app",

@@ -1,15 +1,12 @@
-"""`perenne ask`, `chat` and `search`."""
+"""`perenne ask` and `search`."""
 
 import dataclasses
-import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from perenne.cli.console import Json, ProjectName, connected, emit, notes, run, say
-from perenne.errors import Forbidden, PerenneError, Unauthorized
-from perenne.ids import new_id
 from perenne.messages.records import RunEvent
 from perenne.messages.search import Filters
 
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
     from perenne.api import Answer, Perenne
 
 
-class _Telling:
+class Telling:
     """Prints an answer: as it comes on a terminal, whole at its end into a pipe."""
 
     def __init__(self, quiet: bool) -> None:
@@ -47,26 +44,25 @@ class _Telling:
             notes.print(f"[dim]\\[{citation.number}] {citation.title}{page}: “{citation.quote.strip()[:160]}”[/dim]")
 
 
-async def _ask(client: "Perenne", question: str, project: str | None, conversation: str | None, as_json: bool) -> "Answer":
-    telling = _Telling(quiet=as_json)
+async def _ask(client: "Perenne", question: str, project: str | None, conversation: str | None, as_json: bool) -> None:
+    telling = Telling(quiet=as_json)
     answer = await client.ask(question, project, conversation_id=conversation, on_event=telling.see)
-    if as_json:
-        emit(
-            {
-                "answer": answer.text,
-                "citations": [dataclasses.asdict(citation) for citation in answer.citations],
-                "sources": [dataclasses.asdict(hit) for hit in answer.sources],
-                "conversation_id": answer.conversation_id,
-                "message_id": answer.message_id,
-                "run_id": answer.run_id,
-                "state": answer.state,
-                "grounded": answer.grounded,
-                "usage": dataclasses.asdict(answer.usage) if answer.usage else None,
-            }
-        )
-    else:
+    if not as_json:
         telling.end(answer)
-    return answer
+        return
+    emit(
+        {
+            "answer": answer.text,
+            "citations": [dataclasses.asdict(citation) for citation in answer.citations],
+            "sources": [dataclasses.asdict(hit) for hit in answer.sources],
+            "conversation_id": answer.conversation_id,
+            "message_id": answer.message_id,
+            "run_id": answer.run_id,
+            "state": answer.state,
+            "grounded": answer.grounded,
+            "usage": dataclasses.asdict(answer.usage) if answer.usage else None,
+        }
+    )
 
 
 def ask(
@@ -82,34 +78,6 @@ def ask(
             await _ask(client, question, project, conversation, as_json)
 
     run(work())
-
-
-def chat(project: ProjectName = None) -> None:
-    """Talk: one question a line, in one conversation. An empty line, Ctrl-D or Ctrl-C ends it."""
-
-    async def work() -> None:
-        conversation = new_id("cnv")  # the first question makes it, answered or not
-        async with connected() as client:
-            while question := _line():
-                try:
-                    await _ask(client, question, project, conversation, as_json=False)
-                except (Unauthorized, Forbidden):
-                    raise
-                except PerenneError as error:  # this question's trouble; the talk goes on
-                    notes.print(str(error), style="yellow", markup=False)
-
-    run(work())
-
-
-def _line() -> str:
-    """The next line, empty at the end. Ctrl-C ends the command here and now: asyncio's own handler would wait for the next await."""
-    waiting = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return input("› ").strip()
-    except EOFError:
-        return ""
-    finally:
-        signal.signal(signal.SIGINT, waiting)
 
 
 def search(

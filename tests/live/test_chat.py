@@ -68,6 +68,20 @@ def test_lines_are_questions_of_one_conversation_and_one_that_fails_ends_nothing
     assert str(names.MESSAGE_CHARS_MAX) in noted.replace(",", ""), "the question that failed says why"
 
 
+def test_a_question_is_edited_and_an_answer_made_again_in_branches_that_the_instance_keeps(
+    instance: RunningInstance, project: str, chat: subprocess.Popen[str]
+) -> None:
+    old, new = "Who built the lighthouse of Cabo Verano?", "In which year was the lighthouse of Cabo Verano built?"
+    said, noted = chat.communicate("\n".join([old, f"/edit 1 {new}", "/again", "/list", ""]) + "\n", WITHIN_S)
+    assert chat.returncode == 0, (said, noted)
+    held = messages(instance, conversations(instance, project)[0]["id"])
+    assert [message["text"] for message in held if message["role"] == "user"] == [new]
+    assert [len(message["siblings"]) for message in held] == [2, 2]
+    assert held[1]["state"] == "done"
+    assert held[1]["text"] in said
+    assert f"1  {new}  (version 2 of 2)" in said
+
+
 def test_the_end_of_input_ends_it_well(chat: subprocess.Popen[str]) -> None:
     said, _ = chat.communicate("", WITHIN_S)
     assert (chat.returncode, said) == (0, "› ")
