@@ -42,11 +42,11 @@ def fold(text: str) -> str:
 
 
 def _stem(language: str, word: str) -> str:
-    import snowballstemmer
+    import Stemmer
 
     stemmers: dict[str, Any] = _stemmers.__dict__
     if language not in stemmers:
-        stemmers[language] = snowballstemmer.stemmer(_LANGUAGES[language])
+        stemmers[language] = Stemmer.Stemmer(_LANGUAGES[language], 0)  # `stem_of` remembers
     return stemmers[language].stemWord(word)
 
 
