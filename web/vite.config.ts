@@ -12,6 +12,6 @@ export default defineConfig({
   // Nothing is inlined: the page is served under default-src 'self'.
   build: { target: "es2022", assetsInlineLimit: 0, sourcemap: false, modulePreload: { polyfill: false } },
   // The page's own Host goes through: the server refuses what a page of another origin sends.
-  server: { proxy: { "/api": { target: server, changeOrigin: false }, "/readyz": server } },
+  server: { proxy: { "/api": { target: server, changeOrigin: false }, "/ws": { target: server, changeOrigin: false, ws: true }, "/readyz": server } },
   test: { environment: "node", include: ["src/**/*.test.ts"] },
 });

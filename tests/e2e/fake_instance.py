@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 from serve.door import PAGE_POLICY
+from tests.e2e.fake_socket import FakeFeed
 
 KEY = "pk_fake"
 OTHER_KEY = "pk_other"  # of somebody whose one project is called "theirs"
@@ -52,6 +53,10 @@ class FakeInstance:
     leaves: dict[str, str] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked_after: list[int] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)  # every request of the API, in order: "GET conversations"
+    watches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    owner: bool = True  # whether the key may see the watched folders
+    feed: FakeFeed = field(default_factory=FakeFeed)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def start(self) -> None:
@@ -76,6 +81,7 @@ class FakeInstance:
         }  # fmt: skip
         self.documents[document["id"]], self.jobs[job["id"]] = document, job
         self.texts[document["id"]] = body.decode("utf-8", "replace")
+        self.feed.tell("document", document["id"], "insert")
         return {"document": document, "job": job}
 
     def move(self) -> None:
@@ -135,10 +141,24 @@ class FakeInstance:
         }
         self.messages += [reply] if again else [question, reply]
         self.leaves[conversation] = reply["id"]
-        self.conversations.setdefault(
-            conversation, {"id": conversation, "project_id": "prj_1", "title": text, "updated_at": time.time()}
-        )
+        self.converse(conversation, text)
+        for message in (question, reply):
+            self.feed.tell("message", message["id"], "insert", conversation)
         return {"question": question, "reply": reply, "run": self.run_of(reply, text)}
+
+    def converse(self, conversation: str, title: str) -> None:
+        """Begin it, or use it once more: it is the first of the list then."""
+        made = {"id": conversation, "project_id": "prj_1", "title": title, "updated_at": time.time()}
+        op = "update" if conversation in self.conversations else "insert"
+        self.conversations = {conversation: self.conversations.pop(conversation, made)} | self.conversations
+        self.feed.tell("conversation", conversation, op)
+
+    def watch(self, path: str) -> dict[str, Any]:
+        watch = {"id": f"wat_{next(self.ids)}", "user_id": "owner", "project_id": "prj_1", "path": path, "ignore": []}
+        watch["created_at"] = time.time()
+        state = {"watch": watch, "phase": "watching", "files": 3, "skipped": 0, "reason": None, "scanned_at": time.time()}
+        self.watches[watch["id"]] = state
+        return state
 
     def run_of(self, reply: dict[str, Any], text: str) -> dict[str, Any]:
         run = {"id": reply["run_id"], "state": "running", "stop": False, "reply": reply, "events": []}
@@ -199,6 +219,7 @@ class FakeInstance:
         say("citations", citations=citations, text=words)
         reply |= {"text": words, "citations": citations, "state": "done"}
         say("done", state="done", finish_reason="stop", text=words, citations=citations, grounded=not declined)
+        self.feed.tell("message", reply["id"], "update", reply["conversation_id"])
 
 
 def _page(items: Any) -> dict[str, Any]:
@@ -229,7 +250,9 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlparse(self.path)
-        if not url.path.startswith("/api/"):
+        if url.path == "/ws":
+            self.instance.feed.serve(self)
+        elif not url.path.startswith("/api/"):
             self.file(url.path)
         elif self.headers.get("Authorization") not in (f"Bearer {KEY}", f"Bearer {OTHER_KEY}"):
             self.refuse(401, "unauthorized")
@@ -247,6 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def api(self, parts: list[str], given: dict[str, str], body: bytes) -> None:
         one, told = self.instance, self.instance.told
+        one.asked.append(" ".join((self.command, *parts)))
         match (self.command, *parts):
             case ("GET", "me"):
                 self.json({"user": {"id": "owner", "name": "owner"}})
@@ -261,6 +285,23 @@ class _Handler(BaseHTTPRequestHandler):
                 self.json([language, EMBEDDING])
             case ("POST", "models", "language", "warm"):
                 self.json({"status": "asked"}, 202)
+            case ("POST", "ws-ticket") if one.feed.stands:
+                self.json({"ticket": one.feed.ticket(), "expires_in_s": 30.0}, 201)
+            case (_, "watches", *_) if not one.owner:
+                self.refuse(403, "forbidden")
+            case ("GET", "watches"):
+                self.json(_page(one.watches.values()))
+            case ("POST", "watches"):
+                path = json.loads(body)["path"]
+                if path in [state["watch"]["path"] for state in one.watches.values()]:
+                    self.refuse(409, "conflict")
+                elif not path.startswith("/"):
+                    self.refuse(400, "invalid_request")
+                else:
+                    self.json(one.watch(path)["watch"], 201)
+            case ("DELETE", "watches", id):
+                del one.watches[id]
+                self.json({"id": id})
             case ("GET", "projects"):
                 name = "theirs" if OTHER_KEY in self.headers["Authorization"] else "default"
                 self.json(_page([{"id": "prj_1", "name": name, "documents": len(one.documents), "chunks": 0}]))
@@ -304,7 +345,9 @@ class _Handler(BaseHTTPRequestHandler):
                 one.jobs[id]["state"] = "running"
                 self.json(one.jobs[id])
             case ("GET", "conversations"):
-                self.json(_page(one.conversations.values()))
+                begin, limit = int(given.get("after", 0)), int(given["limit"])
+                page = _page(list(one.conversations.values())[begin : begin + limit])
+                self.json(page | {"next": str(begin + limit) if begin + limit < len(one.conversations) else None})
             case ("GET", "conversations", id, "messages"):
                 self.json(_page(one.branch(id)))
             case ("POST", "conversations", id, "messages"):

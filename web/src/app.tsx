@@ -13,6 +13,7 @@ import { SignIn } from "./features/signin/SignIn";
 import { api, keys } from "./lib/api";
 import { newCache } from "./lib/cache";
 import { useKey } from "./lib/key";
+import { Live } from "./lib/live/Live";
 import type { Project } from "./lib/types";
 import { go, usePlace } from "./lib/url";
 import { useNarrow } from "./lib/useNarrow";
@@ -38,7 +39,9 @@ function Keyed() {
   const [cache] = useState(newCache);
   return (
     <QueryClientProvider client={cache}>
-      <House />
+      <Live>
+        <House />
+      </Live>
     </QueryClientProvider>
   );
 }

@@ -12,6 +12,7 @@ const LOOKS = {
 interface Props extends ButtonHTMLAttributes<HTMLButtonElement> {
   look?: keyof typeof LOOKS;
   icon?: IconName;
+  ref?: Ref<HTMLButtonElement>;
 }
 
 export function Button({ look = "quiet", icon, className = "", children, type = "button", ...rest }: Props) {

@@ -1,9 +1,10 @@
 import { useEffect, useRef, useState } from "react";
 
 import { IconButton } from "./Button";
+import type { IconName } from "./Icon";
 
-/** Asks once, in place, before something is deleted; Escape or leaving it takes the question back. */
-export function ConfirmButton({ label, question, onConfirm, className = "" }: { label: string; question: string; onConfirm: () => void; className?: string }) {
+/** Asks once, in place, before something is deleted or ended; Escape or leaving it takes the question back. */
+export function ConfirmButton({ label, question, onConfirm, icon = "trash", className = "" }: { label: string; question: string; onConfirm: () => void; icon?: IconName; className?: string }) {
   const [asking, setAsking] = useState(false);
   const sure = useRef<HTMLButtonElement>(null);
   const first = useRef<HTMLButtonElement>(null);
@@ -13,7 +14,7 @@ export function ConfirmButton({ label, question, onConfirm, className = "" }: { 
     else if (refused.current) first.current?.focus();
     refused.current = false;
   }, [asking]);
-  if (!asking) return <IconButton ref={first} label={label} icon="trash" className={className} onClick={() => setAsking(true)} />;
+  if (!asking) return <IconButton ref={first} label={label} icon={icon} className={className} onClick={() => setAsking(true)} />;
   return (
     <button
       ref={sure}

@@ -10,6 +10,7 @@ import type {
   Page,
   Project,
   SearchResponse,
+  WatchState,
 } from "./types";
 
 const id = encodeURIComponent;
@@ -41,6 +42,11 @@ export const api = {
   documentText: (document: string, start: number, end: number) =>
     get<DocumentText>(`/api/documents/${id(document)}/text${query({ start, end })}`),
 
+  /** Of all projects: they are few. */
+  watches: async () => (await get<Page<WatchState>>("/api/watches")).items,
+  addWatch: (path: string, project: string) => send<unknown>("POST", "/api/watches", { path, project }),
+  removeWatch: (watch: string) => send<unknown>("DELETE", `/api/watches/${id(watch)}`),
+
   /** The newest, and those in hand: of many that wait, the oldest are read first. */
   jobs: async (project: string): Promise<Page<Job>> => {
     const [newest, running] = await Promise.all(
@@ -51,7 +57,7 @@ export const api = {
   cancelJob: (job: string) => send<Job>("POST", `/api/jobs/${id(job)}/cancel`),
   retryJob: (job: string, password?: string) => send<Job>("POST", `/api/jobs/${id(job)}/retry`, password ? { password } : {}),
 
-  conversations: (project: string) => get<Page<Conversation>>(`/api/conversations${query({ project, limit: 100 })}`),
+  conversations: (project: string, after: string | null) => get<Page<Conversation>>(`/api/conversations${query({ project, limit: 100, after })}`),
   deleteConversation: (conversation: string) => send<unknown>("DELETE", `/api/conversations/${id(conversation)}`),
   messages: (conversation: string) =>
     whole<Message>((after) => get(`/api/conversations/${id(conversation)}/messages${query({ limit: 200, after })}`)),
@@ -69,10 +75,17 @@ export const api = {
 export const keys = {
   models: ["models"] as const,
   projects: ["projects"] as const,
+  allDocuments: ["documents"] as const,
   documents: (project: string) => ["documents", project] as const,
+  watches: ["watches"] as const,
+  allJobs: ["jobs"] as const,
   jobs: (project: string) => ["jobs", project] as const,
+  allConversations: ["conversations"] as const,
   conversations: (project: string) => ["conversations", project] as const,
+  allMessages: ["messages"] as const,
   messages: (conversation: string) => ["messages", conversation] as const,
+  allTexts: ["text"] as const,
+  textOf: (document: string) => ["text", document] as const,
   text: (document: string, start: number, end: number) => ["text", document, start, end] as const,
   search: (text: string, project: string | null) => ["search", text, project] as const,
 };

@@ -16,3 +16,8 @@ export function bytes(size: number, language: Language): string {
 export function number(value: number, language: Language): string {
   return new Intl.NumberFormat(language).format(value);
 }
+
+/** A moment, in seconds since 1970, as the reader's clock and calendar say it: "26 Nov, 09:05". */
+export function moment(at: number, language: Language): string {
+  return new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }).format(at * 1000);
+}

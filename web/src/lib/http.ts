@@ -48,6 +48,11 @@ export function get<T>(path: string): Promise<T> {
   return once<T>("GET", path, undefined, {});
 }
 
+/** A request that changes nothing worth an id: tried once. */
+export function post<T>(path: string): Promise<T> {
+  return once<T>("POST", path, undefined, {});
+}
+
 /** A write: sent again under the same id while the server is away, so that it happens once. */
 export async function send<T>(method: "POST" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<T> {
   const headers = { "Idempotency-Key": newId("cmd") };

@@ -10,6 +10,7 @@ export type Project = Whole<Schemas["Project"]>;
 export type Document = Whole<Schemas["Document"]>;
 export type DocumentState = Document["state"];
 export type DocumentText = Whole<Schemas["DocumentText"]>;
+export type WatchState = Whole<Schemas["WatchState"]>;
 export type Job = Whole<Schemas["JobView"]>;
 export type Conversation = Whole<Schemas["Conversation"]>;
 export type Message = Whole<Schemas["Message"]>;

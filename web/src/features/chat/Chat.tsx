@@ -6,6 +6,7 @@ import { Icon } from "@/components/Icon";
 import { ErrorNotice } from "@/components/Notice";
 import { api, keys } from "@/lib/api";
 import { newId } from "@/lib/ids";
+import { useStanding } from "@/lib/live/Live";
 import type { Message, MessagePosted, Project } from "@/lib/types";
 import { go } from "@/lib/url";
 import { useWords } from "@/lib/words";
@@ -16,6 +17,8 @@ import { Question } from "./Question";
 import { useStickToEnd } from "./useStickToEnd";
 import { Versions } from "./Versions";
 
+const BY_CLOCK_MS = 15_000; // how often another window's questions are looked for while no socket tells of them
+
 function open(message: Message): boolean {
   return message.role === "assistant" && (message.state === "queued" || message.state === "running");
 }
@@ -24,7 +27,7 @@ export function Chat({ project, chat }: { project: Project; chat: string | null 
   const t = useWords();
   const cache = useQueryClient();
   const fresh = useMemo(() => chat ?? newId("cnv"), [chat]);
-  const messages = useQuery({ queryKey: keys.messages(fresh), queryFn: () => api.messages(fresh), enabled: chat !== null });
+  const messages = useQuery({ queryKey: keys.messages(fresh), queryFn: () => api.messages(fresh), enabled: chat !== null, refetchInterval: useStanding() ? false : BY_CLOCK_MS });
   useEffect(() => {
     api.warm().catch(() => undefined); // a favour: the first question brings the model as well, later
   }, []);
@@ -46,8 +49,9 @@ export function Chat({ project, chat }: { project: Project; chat: string | null 
   const post = useMutation({
     mutationFn: (text: string) => api.post(fresh, project.id, text),
     onSuccess: async (posted: MessagePosted) => {
+      const told = [posted.question.id, posted.reply.id]; // a look that began when the change was told may have both already
       await cache.cancelQueries({ queryKey: keys.messages(fresh) });
-      cache.setQueryData<Message[]>(keys.messages(fresh), (held = []) => [...held, posted.question, posted.reply]);
+      cache.setQueryData<Message[]>(keys.messages(fresh), (held = []) => [...held.filter((message) => !told.includes(message.id)), posted.question, posted.reply]);
       void reread(); // the look that was cancelled may have been the one that sees an earlier answer's end
       if (chat === null) go({ chat: fresh });
       void cache.invalidateQueries({ queryKey: keys.conversations(project.id) });

@@ -4,6 +4,7 @@ import { Button } from "@/components/Button";
 import { Icon } from "@/components/Icon";
 import { ErrorNotice } from "@/components/Notice";
 import { api } from "@/lib/api";
+import { nextPage } from "@/lib/nextPage";
 import type { DocumentState, Job, Project } from "@/lib/types";
 import { go } from "@/lib/url";
 import { useWords } from "@/lib/words";
@@ -13,6 +14,7 @@ import { DropZone } from "./DropZone";
 import { UploadRow } from "./UploadRow";
 import { addFiles, useUploads } from "./uploads";
 import { useDocuments } from "./useDocuments";
+import { WatchedFolders } from "./WatchedFolders";
 
 const STATES: readonly DocumentState[] = ["indexed", "indexing", "queued", "refused", "failed"];
 
@@ -35,6 +37,7 @@ export function Documents({ project, state: asked }: { project: Project; state: 
         <p className="text-sm text-muted">{t.documents.lead}</p>
       </div>
       <DropZone onFiles={(files) => setSkipped(addFiles(files, project.id, changed))} />
+      <WatchedFolders project={project.id} />
       <div role="status">{skipped > 0 && <p className="text-sm text-muted">{t.documents.skipped(skipped)}</p>}</div>
       {act.isError && <ErrorNotice error={act.error} />}
       {uploads.length > 0 && (
@@ -74,7 +77,7 @@ export function Documents({ project, state: asked }: { project: Project; state: 
         </ul>
       )}
       {list.hasNextPage && (
-        <Button disabled={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>
+        <Button disabled={list.isFetchingNextPage} onClick={() => void nextPage(list)}>
           {t.more}
         </Button>
       )}

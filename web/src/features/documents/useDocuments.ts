@@ -1,10 +1,12 @@
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 
 import { api, keys } from "@/lib/api";
+import { useStanding } from "@/lib/live/Live";
 import type { Document, Job } from "@/lib/types";
 
-const MOVING_MS = 1_000;
-const STILL_MS = 15_000;
+/** How often the lists are asked for: while something moves, and while nothing does. */
+const BY_CLOCK = { movingMs: 1_000, stillMs: 15_000 };
+const BESIDE_SOCKET = { movingMs: 15_000, stillMs: 60_000 };
 
 function moving(document: Document): boolean {
   return document.state === "queued" || document.state === "indexing";
@@ -14,13 +16,14 @@ function working(job: Job): boolean {
   return job.state === "queued" || job.state === "running";
 }
 
-/** The documents of a project with their jobs; asked again often while any of them moves. */
+/** The documents of a project with their jobs, as changes are told; without a socket asked again often while any of them moves. */
 export function useDocuments(project: string, state: string | null) {
   const cache = useQueryClient();
+  const { movingMs, stillMs } = useStanding() ? BESIDE_SOCKET : BY_CLOCK;
   const jobs = useQuery({
     queryKey: keys.jobs(project),
     queryFn: () => api.jobs(project),
-    refetchInterval: (query) => (query.state.data?.items.some(working) ? MOVING_MS : STILL_MS),
+    refetchInterval: (query) => (query.state.data?.items.some(working) ? movingMs : stillMs),
   });
   const list = useInfiniteQuery({
     queryKey: [...keys.documents(project), state],
@@ -28,7 +31,7 @@ export function useDocuments(project: string, state: string | null) {
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next,
     refetchInterval: (query) =>
-      query.state.data?.pages.some((page) => page.items.some(moving)) || jobs.data?.items.some(working) ? MOVING_MS : STILL_MS,
+      query.state.data?.pages.some((page) => page.items.some(moving)) || jobs.data?.items.some(working) ? movingMs : stillMs,
   });
 
   const newest = new Map<string, Job>();

@@ -48,6 +48,7 @@ export const en = {
     untitled: "New chat",
     remove: (title: string) => `Delete “${title}”`,
     confirm: "Delete?",
+    more: "Show older chats",
   },
 
   models: {
@@ -103,6 +104,27 @@ export const en = {
     password: "Password of the file",
     unlock: "Unlock",
     already: "was here already",
+  },
+
+  watches: {
+    title: "Watched folders",
+    lead: "Folders of the PC that Perenne runs on. What happens to their files happens to the documents.",
+    add: "Watch a folder",
+    path: "Whole path of the folder",
+    example: "/home/ana/papers",
+    save: "Watch",
+    listLabel: "Watched folders of this project",
+    phases: { starting: "Not looked at yet", watching: "Watched", missing: "Not there", emptied: "Empty now" },
+    kept: { missing: "The folder is not there, or can't be read. Its documents stay.", emptied: "There is nothing in it any more; perhaps a disk is away. Its documents stay." },
+    files: (count: number, said: string) => (count === 1 ? "1 file" : `${said} files`),
+    skipped: (count: number, said: string) => (count === 1 ? "1 left out: too large or unreadable" : `${said} left out: too large or unreadable`),
+    looked: (when: string) => `last look ${when}`,
+    remove: (path: string) => `Stop watching ${path}`,
+    confirm: "Stop watching?",
+    added: (path: string) => `${path} is watched now.`,
+    removed: (path: string) => `${path} is watched no more; its documents stay.`,
+    refused: ["This folder can't be watched.", "Give the whole path, from the root, of a folder that is there, that Perenne may read, and that is not its own."],
+    same: ["This folder is watched for this project already.", "There is nothing to do."],
   },
 
   chat: {

@@ -49,6 +49,7 @@ export const es: Words = {
     untitled: "Conversación nueva",
     remove: (title) => `Borrar «${title}»`,
     confirm: "¿Borrar?",
+    more: "Mostrar anteriores",
   },
 
   models: {
@@ -104,6 +105,27 @@ export const es: Words = {
     password: "Contraseña del archivo",
     unlock: "Abrir",
     already: "ya estaba aquí",
+  },
+
+  watches: {
+    title: "Carpetas vigiladas",
+    lead: "Carpetas del equipo en que funciona Perenne. Lo que les pasa a sus archivos les pasa a los documentos.",
+    add: "Vigilar una carpeta",
+    path: "Ruta completa de la carpeta",
+    example: "/home/ana/articulos",
+    save: "Vigilar",
+    listLabel: "Carpetas vigiladas de este proyecto",
+    phases: { starting: "Aún sin mirar", watching: "Vigilada", missing: "No está", emptied: "Ahora vacía" },
+    kept: { missing: "La carpeta no está o no se puede leer. Sus documentos se conservan.", emptied: "Ya no hay nada en ella; quizá falta un disco. Sus documentos se conservan." },
+    files: (count, said) => (count === 1 ? "1 archivo" : `${said} archivos`),
+    skipped: (count, said) => (count === 1 ? "1 omitido: demasiado grande o ilegible" : `${said} omitidos: demasiado grandes o ilegibles`),
+    looked: (when) => `última mirada ${when}`,
+    remove: (path) => `Dejar de vigilar ${path}`,
+    confirm: "¿Dejar de vigilar?",
+    added: (path) => `${path} ya está vigilada.`,
+    removed: (path) => `${path} ya no está vigilada; sus documentos se conservan.`,
+    refused: ["Esta carpeta no se puede vigilar.", "Da la ruta completa, desde la raíz, de una carpeta que exista, que Perenne pueda leer y que no sea la suya."],
+    same: ["Esta carpeta ya está vigilada en este proyecto.", "No hay nada que hacer."],
   },
 
   chat: {
