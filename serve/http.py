@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
@@ -39,8 +41,22 @@ def build_app(settings: Settings, directory: Directory, dist: Path = DIST) -> Fa
     app = FastAPI(title="Perenne", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life, redirect_slashes=False)
     app.state.edge = edge
     add_error_handlers(app)
+    app.router.routes.extend(copy(route) for route in _routes())
+    _add_others(app, dist)
+    table: dict[tuple[str, str], Access] = {(line.method, line.path): line.access for line in TABLE}
+    for route in app.routes:
+        route.app = Guard(route.app, access_of(route, table), edge.keyring, edge.pace, edge.tickets)  # pyright: ignore[reportAttributeAccessIssue]
+    app.add_middleware(Addresses, hosts=settings.edge.hosts, behind_proxy=settings.edge.behind_tls_proxy)
+    app.add_middleware(Door, settings=settings.edge)
+    return app
+
+
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """Those of the table. They know no application, and to make their models takes most of a second: once is enough for all of a process."""
+    router = APIRouter()
     for line in TABLE:
-        app.add_api_route(
+        router.add_api_route(
             line.path,
             line.route,
             methods=[line.method],
@@ -49,13 +65,7 @@ def build_app(settings: Settings, directory: Directory, dist: Path = DIST) -> Fa
             include_in_schema=line.shown,
             **operation(line),
         )
-    _add_others(app, dist)
-    table: dict[tuple[str, str], Access] = {(line.method, line.path): line.access for line in TABLE}
-    for route in app.routes:
-        route.app = Guard(route.app, access_of(route, table), edge.keyring, edge.pace, edge.tickets)  # pyright: ignore[reportAttributeAccessIssue]
-    app.add_middleware(Addresses, hosts=settings.edge.hosts, behind_proxy=settings.edge.behind_tls_proxy)
-    app.add_middleware(Door, settings=settings.edge)
-    return app
+    return tuple(router.routes)
 
 
 def _add_others(app: FastAPI, dist: Path) -> None:
