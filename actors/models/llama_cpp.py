@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from actors.models.forced_call import CallTold, ForcedCall
 from actors.models.inference_thread import InferenceThread, Job
 from actors.models.openmp import provide_openmp
 from actors.models.protocols import EngineFigures
@@ -38,6 +39,7 @@ _BATCH_TOKENS = 64  # a cancel is seen between two batches: at 2048 it took 11.8
 _PREFIX_CACHE_MIB = 256  # prompts of other conversations kept in RAM beside the one in the slot
 _FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls"}
 _BAD_REQUEST = 400
+_NOT_OF_CALLS = ("response_format", "parallel_tool_calls", "stop", "logprobs", "top_logprobs")  # they are of text
 _TOKENIZE_S = 10.0
 
 
@@ -64,6 +66,7 @@ class LlamaCpp:
         self._http = httpx.AsyncClient(
             base_url=self.server.listening_address, headers={"Authorization": f"Bearer {self._key}"}, timeout=_TOKENIZE_S
         )
+        self._tools_told: bool | None = None
         self._thread = InferenceThread(ENGINE, settings.queue)
         self._prompt_speed, self._speed = Speed(units_min=64), Speed(units_min=8)
 
@@ -93,7 +96,9 @@ class LlamaCpp:
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk, None]:
         """See `LanguageModel.stream`."""
-        answer = _Answer(body_of(request), self._prompt_speed, self._speed)
+        forced = ForcedCall.of(request.extra)
+        body = body_of(request) if forced is None else bound_to(forced, body_of(request), await self._tells_of_tools())
+        answer = _Answer(body, self._prompt_speed, self._speed, None if forced is None else CallTold())
         job: Job[GenerateChunk] = self._thread.submit(lambda job: answer.generate(self.server, job))
         items = job.items()
         try:
@@ -101,6 +106,19 @@ class LlamaCpp:
                 yield chunk if chunk is not None else GenerateChunk(prompt_progress=answer.prompt_progress)
         finally:
             await items.aclose()
+
+    async def _tells_of_tools(self) -> bool:
+        """Whether the model's chat template tells it of the tools that a request has."""
+        if self._tools_told is None:
+            mark = f"tool_{secrets.token_hex(4)}"
+            function = {"name": mark, "description": "", "parameters": {"type": "object", "properties": {}}}
+            asked = {"messages": [{"role": "user", "content": "-"}], "tools": [{"type": "function", "function": function}]}
+            try:
+                answer = await self._http.post("/apply-template", json=asked)
+                self._tools_told = mark in answer.raise_for_status().json()["prompt"]
+            except httpx.HTTPError as error:
+                raise EngineFailed(ENGINE, f"the chat template was not applied: {error!r}") from error
+        return self._tools_told
 
     async def count_tokens(self, texts: tuple[str, ...]) -> tuple[int, ...]:
         """See `LanguageModel.count_tokens`."""
@@ -157,11 +175,30 @@ def body_of(request: GenerateRequest) -> dict[str, Any]:
     return body
 
 
+def bound_to(forced: ForcedCall, body: dict[str, Any], tells_of_tools: bool) -> dict[str, Any]:
+    """The body with a grammar that leaves the answer nothing but a call. llama.cpp takes no grammar beside tools that it may call;
+    where the template tells of them they go along as `none`, else in words."""
+    bound = {name: value for name, value in body.items() if name not in _NOT_OF_CALLS}
+    bound |= {"json_schema": forced.schema(), "tool_choice": "none"}
+    if not tells_of_tools:
+        del bound["tools"], bound["tool_choice"]
+        bound["messages"] = _with_system(forced.note(), body["messages"])
+    return bound
+
+
+def _with_system(note: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With the note at the end of the first message, where that is the system's: some templates take only one."""
+    if messages and messages[0]["role"] == "system":
+        first = {**messages[0], "content": f"{messages[0]['content']}\n\n{note}"}
+        return [first, *messages[1:]]
+    return [{"role": "system", "content": note}, *messages]
+
+
 class _Answer:
     """One answer as llama.cpp reports it, piece by piece."""
 
-    def __init__(self, body: dict[str, Any], prompt_speed: Speed, speed: Speed) -> None:
-        self._body = body
+    def __init__(self, body: dict[str, Any], prompt_speed: Speed, speed: Speed, call: CallTold | None) -> None:
+        self._body, self._call = body, call
         self._prompt_speed, self._speed = prompt_speed, speed
         self.prompt_progress: float | None = 0.0  # None once text comes
         self._finish: str | None = None
@@ -184,6 +221,9 @@ class _Answer:
             return
         if self._finish is None:
             raise EngineFailed(ENGINE, "the answer broke off without an end")
+        if self._call is not None:
+            self._tell(self._call.end(), job)
+            self._finish = "tool_calls" if self._call.is_whole else self._finish
         job.emit(GenerateChunk(finish_reason=_FINISH.get(self._finish, "stop"), usage=self._usage))  # pyright: ignore[reportArgumentType]
 
     def _take(self, piece: dict[str, Any], job: Job[GenerateChunk]) -> None:
@@ -196,7 +236,10 @@ class _Answer:
         for choice in piece["choices"]:
             delta = choice.get("delta") or {}
             text, calls = delta.get("content") or choice.get("text") or "", tuple(delta.get("tool_calls") or ())
-            if text or calls:
+            if text and self._call is not None:
+                self.prompt_progress = None
+                self._tell(self._call.take(text), job)
+            elif text or calls:
                 self.prompt_progress = None
                 job.emit(GenerateChunk(text=text, tool_calls=calls, logprobs=choice.get("logprobs")))
             self._finish = choice.get("finish_reason") or self._finish
@@ -208,6 +251,11 @@ class _Answer:
         if timings := piece.get("timings"):
             self._prompt_speed.add(timings.get("prompt_n", 0), timings.get("prompt_ms", 0) / 1000)
             self._speed.add(timings.get("predicted_n", 0), timings.get("predicted_ms", 0) / 1000)
+
+    @staticmethod
+    def _tell(pieces: tuple[dict[str, Any], ...], job: Job[GenerateChunk]) -> None:
+        for piece in pieces:
+            job.emit(GenerateChunk(tool_calls=(piece,)))
 
     def _take_progress(self, progress: dict[str, Any], job: Job[GenerateChunk]) -> None:
         self.prompt_progress = progress["processed"] / max(1, progress["total"])

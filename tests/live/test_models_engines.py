@@ -1,6 +1,7 @@
 """The real small models: what a reader of their streams relies on. Needs the weights in PERENNE_MODELS."""
 
 import asyncio
+import json
 import os
 import time
 from pathlib import Path
@@ -92,6 +93,50 @@ async def test_a_reader_that_leaves_stops_the_engine_within_a_second(language, w
 async def test_an_answer_is_gone_on_from_its_prefix(language) -> None:
     text, _ = await read(language, asked("Count from one to ten.", prefix="one, two, three,", max_tokens=6))
     assert text.strip().startswith("four")
+
+
+CITY = {"type": "object", "properties": {"city": {"type": "string", "enum": ["Brest", "Vigo"]}}, "required": ["city"]}
+ZONE = {
+    "type": "object",
+    "properties": {"zone": {"$ref": "#/$defs/zone"}},
+    "required": ["zone"],
+    "$defs": {"zone": {"const": "CET"}},
+}
+TOOLS = [
+    {"type": "function", "function": {"name": name, "description": f"The {name}.", "parameters": parameters}}
+    for name, parameters in (("weather", CITY), ("clock", ZONE))
+]
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [("required", {"weather", "clock"})]
+    + [({"type": "function", "function": {"name": name}}, {name}) for name in ("weather", "clock")],
+)
+async def test_a_tool_that_must_be_called_is(language, choice, names: set[str]) -> None:
+    # llama.cpp takes `required` and a name and, with this model's chat template, answered in prose all the same.
+    text, chunks = await read(language, asked("Hello!", max_tokens=200, extra={"tools": TOOLS, "tool_choice": choice}))
+    pieces = [piece for chunk in chunks for piece in chunk.tool_calls]
+    assert (text, chunks[-1].finish_reason) == ("", "tool_calls")
+    assert {piece["index"] for piece in pieces} == {0}
+    assert pieces[0]["function"]["name"] in names
+    arguments = json.loads("".join(piece["function"]["arguments"] for piece in pieces))
+    assert arguments in (
+        [{"zone": "CET"}] if pieces[0]["function"]["name"] == "clock" else [{"city": "Brest"}, {"city": "Vigo"}]
+    )
+    assert chunks[-1].usage.completion_tokens > 0
+
+
+async def test_a_call_that_the_limit_cuts_says_so(language) -> None:
+    extra = {"tools": TOOLS, "tool_choice": "required"}
+    _, chunks = await read(language, asked("Hello!", max_tokens=6, extra=extra))
+    assert chunks[-1].finish_reason == "length"
+
+
+async def test_a_tool_that_is_not_there_cannot_be_called(language) -> None:
+    named = {"type": "function", "function": {"name": "oven"}}
+    with pytest.raises(InvalidRequest, match="'oven'"):
+        await read(language, asked("Hello!", extra={"tools": TOOLS, "tool_choice": named}))
 
 
 async def test_a_prompt_beyond_the_context_is_refused_in_words(language) -> None:

@@ -292,3 +292,28 @@ def test_many_synchronous_clients_at_once_each_get_their_own_answer(instance: Ru
     for thread in threads:
         thread.join(120)
     assert len(set(got.values())) == 4
+
+
+def test_a_tool_that_must_be_called_is_called_in_a_stream_and_whole(openai_client: openai.OpenAI, language: str) -> None:
+    properties = {"city": {"type": "string", "enum": ["Brest", "Vigo"]}}
+    parameters = {"type": "object", "properties": properties, "required": ["city"]}
+    tools: list[Any] = [{"type": "function", "function": {"name": "weather", "parameters": parameters}}]
+    asked: Any = {"model": language, "messages": [{"role": "user", "content": "Hello!"}], "tools": tools, "max_tokens": 200}
+    whole = openai_client.chat.completions.create(tool_choice="required", **asked)
+    assert whole.choices[0].finish_reason == "tool_calls"
+    with openai_client.chat.completions.stream(
+        tool_choice={"type": "function", "function": {"name": "weather"}}, **asked
+    ) as live:
+        streamed = live.get_final_completion()
+    for answer in (whole, streamed):
+        (call,) = answer.choices[0].message.tool_calls or ()
+        assert call.type == "function"
+        assert call.function.name == "weather"
+        assert json.loads(call.function.arguments)["city"] in ("Brest", "Vigo")
+    said = openai_client.responses.create(
+        model=language,
+        input="Hello!",
+        tools=[{"type": "function", "strict": False, **tools[0]["function"]}],
+        tool_choice="required",
+    )
+    assert [item.type for item in said.output] == ["function_call"]
