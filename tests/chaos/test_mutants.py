@@ -46,8 +46,10 @@ async def test_a_house_that_takes_nothing_up_again_is_caught(mutant: RunningInst
         (shard,) = [child.name for child in mutant.await_ready().children if child.name.startswith("IndexShard-")]
         mutant.kill_child(shard)
         posted = await api.post(QUESTION, options=LONG)
+        waiting = await api.post(QUESTION, conversation_id=posted.run.conversation_id, options=LONG)
         shown = await watch(api, posted.run.id, lambda: mutant.kill_child("RunHost"), within_s=PATIENCE_S)
         with pytest.raises(AssertionError, match="broke off without a word"):
             await assert_whole(api, shown, posted.run.conversation_id, posted.reply.id)
+        assert (await api.run(waiting.run.id)).state == "queued", "what waited its turn was answered"
         with pytest.raises(AssertionError, match="not found by meaning"):
             await assert_found_by_meaning(api, "default", "cat", OF_THE_CAT, within_s=10)
