@@ -135,6 +135,11 @@ class Lifecycle:
             with self._lock, contextlib.suppress(ValueError):
                 self._waiting.remove(entry)
 
+    def tell(self, detail: str) -> None:
+        """Say how far recovery is."""
+        if not self._ready.is_set():
+            self._detail = detail
+
     def degrade(self, detail: str) -> None:
         """Say that it works in part only, and why; an empty detail ends it."""
         if self._ready.is_set():

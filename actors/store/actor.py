@@ -61,6 +61,7 @@ class StoreWriter:
             mutants=mutants_of(settings),
             on_commit=self._committed,
             dumps=settings.path("store"),
+            tell=self._at,
         )
         self._moved: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}  # of each loop that follows: set at the next head
         self._seen = 0
@@ -89,6 +90,10 @@ class StoreWriter:
         """Raised at every start of a writer."""
         await self._life.ready()
         return self._core.epoch
+
+    def _at(self, detail: str) -> None:
+        """In the thread that recovers."""
+        self._life.tell(detail)
 
     def _committed(self, head: int) -> None:
         """In the writer's thread."""

@@ -23,9 +23,16 @@ log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 COPIES_KEPT = 2
 
+Tell = Callable[[str], None]  # what is being done, for whoever waits
 
-def _config(connection: Any = None, scripts: Path = MIGRATIONS) -> Config:
+
+def _silent(_: str) -> None:
+    """For those who wait for no word."""
+
+
+def _config(connection: Any = None, scripts: Path = MIGRATIONS, tell: Tell = _silent) -> Config:
     config = Config()
+    config.attributes["tell"] = tell
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
@@ -76,8 +83,11 @@ def _copy_before(path: Path, revision: str) -> Path:
     return copy
 
 
-def migrate(engine: Engine, path: Path | None, scripts: Path = MIGRATIONS, dumps: Path | None = None) -> Path | None:
+def migrate(
+    engine: Engine, path: Path | None, scripts: Path = MIGRATIONS, dumps: Path | None = None, tell: Tell = _silent
+) -> Path | None:
     """Bring the database to this version; the copy that was made first, if one was: beside SQLite's file, of PostgreSQL in `dumps`.
+    `tell` hears what is being done, and how far it is.
 
     ConfigurationError when it is of a newer version than this program; StorageFailed when the migration failed: then the database is as it was.
     """
@@ -86,7 +96,7 @@ def migrate(engine: Engine, path: Path | None, scripts: Path = MIGRATIONS, dumps
         return None
     if held is not None:
         _known(held, scripts)
-    return _move(engine, path, dumps, held, wanted, lambda config: command.upgrade(config, "head"), scripts)
+    return _move(engine, path, dumps, held, wanted, lambda config: command.upgrade(config, "head"), scripts, tell)
 
 
 def migrate_back(engine: Engine, path: Path | None, dumps: Path | None = None) -> tuple[str, Path | None]:
@@ -119,9 +129,12 @@ def _move(
     wanted: str,
     run: Callable[[Config], None],
     scripts: Path = MIGRATIONS,
+    tell: Tell = _silent,
 ) -> Path | None:
     """A copy, then one transaction that brings the database from `held` to `wanted`."""
     copy: Path | None = None
+    if held is not None:
+        tell(f"copying the database before it is brought from version {held} to {wanted}")
     if held is not None and path is not None:
         copy = _copy_before(path, wanted)
     elif held is not None and dumps is not None:
@@ -129,7 +142,7 @@ def _move(
     log.info("migrating the database from %s to %s", held, wanted)
     try:
         with engine.connect() as connection, connection.begin():
-            run(_config(connection, scripts))
+            run(_config(connection, scripts, tell))
     except Exception as error:
         where = f"; a copy from before is {copy}" if copy else ""
         raise StorageFailed(

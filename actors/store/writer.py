@@ -62,7 +62,8 @@ class _Fenced(Exception):
 
 
 class WriterCore:
-    """`open`, then `submit` from any thread. `on_commit` is called with the feed's head after each transaction, in the writer's thread."""
+    """`open`, then `submit` from any thread. `on_commit` is called with the feed's head after each transaction, in the writer's thread;
+    `tell` with what `open` is at, when the database has to be migrated."""
 
     def __init__(
         self,
@@ -74,7 +75,9 @@ class WriterCore:
         mutants: Mutants | None = None,
         on_commit: Callable[[int], None] | None = None,
         dumps: Path | None = None,
+        tell: Callable[[str], None] = log.info,
     ) -> None:
+        self._tell = tell
         self._url, self._limit, self._batch, self._dumps = url, queue, batch, dumps
         self._clock, self._mutants = clock or SystemClock(), mutants or Mutants()
         self._on_commit = on_commit or (lambda _: None)
@@ -106,7 +109,7 @@ class WriterCore:
             self._engine: Engine = writing_engine(self._url)
             if path is None:
                 self._connection()  # its session holds the lock
-            migrate(self._engine, path, dumps=self._dumps)
+            migrate(self._engine, path, dumps=self._dumps, tell=self._tell)
             with self._engine.connect() as conn, conn.begin():
                 self._epoch = held_epoch(conn) + 1
                 write_meta(conn, "epoch", str(self._epoch))

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,24 @@ async def test_it_recovers_once_the_supervisor_says_go(settings: Settings) -> No
     assert done == [1]
     assert supervisor.asked == 2
     assert life.health().status == "ready"
+
+
+async def test_a_recovery_that_takes_long_says_how_far_it_is(settings: Settings) -> None:
+    told, go_on = threading.Event(), threading.Event()
+
+    def recover() -> None:
+        life.tell("making full text anew: 500 of 900 passages")
+        told.set()
+        go_on.wait(5.0)
+
+    life = Lifecycle("X", settings, Supervisor(), recover)
+    life.begin()
+    assert await asyncio.to_thread(told.wait, 5.0)
+    assert (life.health().status, life.health().detail) == ("recovering", "making full text anew: 500 of 900 passages")
+    go_on.set()
+    await life.ready(within_s=5.0)
+    life.tell("too late")
+    assert life.health().detail == ""
 
 
 async def test_no_answer_means_go(settings: Settings) -> None:

@@ -167,3 +167,17 @@ def test_going_back_is_for_an_instance_that_is_down(house: StoreHouse) -> None:
     running.close()
     assert f"at revision {REVISIONS[-2]}. A copy from before is" in go_back(settings)
     assert held_revision(writing_engine(house.url)) == REVISIONS[-2]
+
+
+def test_whoever_waits_for_a_migration_is_told_how_far_it_is(house: StoreHouse) -> None:
+    if not house.path.exists():
+        pytest.skip("full text is made anew on SQLite")
+    engine = writing_engine(house.url)
+    while migrate_back(engine, house.path)[0] != "0007":
+        pass
+    with engine.connect() as conn:
+        passages = conn.execute(text("SELECT count(*) FROM chunks")).scalar_one()
+    told: list[str] = []
+    migrate(engine, house.path, tell=told.append)
+    assert told[0].startswith("copying the database before it is brought from version 0007 to")
+    assert told[1:] == [f"making full text anew: {passages} of {passages} passages"]

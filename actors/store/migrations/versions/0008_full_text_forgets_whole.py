@@ -1,7 +1,7 @@
 """Full text on SQLite keeps its terms, so that what is deleted leaves FTS5's totals too. PostgreSQL has its own since 0003."""
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 
 from actors.store.fts5 import remember
 from actors.store.terms import passage_terms
@@ -25,12 +25,14 @@ def upgrade() -> None:
         return
     op.execute("DROP TABLE chunk_terms")
     op.execute("CREATE VIRTUAL TABLE chunk_terms USING fts5(title, body, tokenize='ascii')")
-    after = 0
+    after, done = 0, 0
+    passages = bind.execute(sa.text("SELECT count(*) FROM chunks")).scalar_one()
     while rows := bind.execute(_FOUND, {"after": after, "limit": AT_ONCE}).all():
         remember(
             bind, [(row.id, passage_terms(row.title, row.language), passage_terms(row.text, row.language)) for row in rows]
         )
-        after = rows[-1].id
+        after, done = rows[-1].id, done + len(rows)
+        context.config.attributes["tell"](f"making full text anew: {done:,} of {passages:,} passages")
 
 
 def downgrade() -> None:
