@@ -1,9 +1,11 @@
 """What stands before each route: the key, its scope and its rate, before a byte of the body is read."""
 
 import time
-from collections import Counter
 from typing import Literal
 
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import FixedWindowRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from perenne.errors import Forbidden, PerenneError, RateLimited
@@ -13,27 +15,21 @@ from serve.door import refuse_socket
 from serve.keyring import Keyring
 from serve.tickets import Tickets
 
-MINUTE_S = 60.0
 Access = Literal["open", "read", "write", "admin"]
 
 
 class Pace:
-    """Requests of each key in a minute, counted in memory, of one replica. All keys' minutes begin together."""
+    """Requests a minute and key, counted in memory, of one replica."""
 
     def __init__(self, settings: EdgeSettings) -> None:
-        self._most = settings.requests_per_minute
-        self._counted: Counter[str] = Counter()
-        self._until = 0.0
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())  # of asyncio: the other one may start a thread for a request
+        self._item = RateLimitItemPerMinute(settings.requests_per_minute)
 
-    def count(self, key_id: str) -> None:
+    async def count(self, key_id: str) -> None:
         """RateLimited when this is one request too many."""
-        now = time.monotonic()
-        if now >= self._until:
-            self._counted.clear()
-            self._until = now + MINUTE_S
-        self._counted[key_id] += 1
-        if self._counted[key_id] > self._most:
-            raise RateLimited("this key", max(1.0, self._until - now))
+        if not await self._limiter.hit(self._item, key_id):
+            resets_at = (await self._limiter.get_window_stats(self._item, key_id)).reset_time
+            raise RateLimited("this key", max(1.0, resets_at - time.time()))
 
 
 class Guard:
@@ -64,7 +60,7 @@ class Guard:
             caller = await self._keyring.by_hash(key_hash)
         else:
             caller = await self._keyring.caller(authorization)
-        self._pace.count(caller.key.id)
+        await self._pace.count(caller.key.id)
         if self.access is None:
             raise Forbidden("any: this route is not in the table of access")
         if self.access != "open":

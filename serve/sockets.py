@@ -118,6 +118,7 @@ class Socket:
             after, origin = _number(message.get("after")), message.get("origin")
             if origin is not None and not isinstance(origin, str):
                 raise InvalidRequest("origin: expected the text that came with `watching`", "origin")
+            await self._count()
             self._begin(_CHANGES, self._watch(after, origin))
         elif kind == "unwatch":
             self._drop(_CHANGES)
@@ -125,19 +126,20 @@ class Socket:
             if kind == "unsubscribe":
                 self._drop(run_id)
             else:
+                await self._count()
                 self._begin(run_id, self._follow(run_id, _number(message.get("after", 0)) or 0))
         else:
             raise InvalidRequest("expected subscribe or unsubscribe with a run_id, watch, unwatch or ping", "type")
 
+    async def _count(self) -> None:
+        """A subscription counts as a request."""
+        await self._edge.pace.count(self._caller.key.id)
+
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Begin a subscription, in place of the one of that name."""
-        try:
-            self._edge.pace.count(self._caller.key.id)
-            if name != _CHANGES and name not in self._subscriptions and self._runs >= SUBSCRIPTIONS_MAX:
-                raise InvalidRequest(f"expected {SUBSCRIPTIONS_MAX} subscriptions at most", "run_id")
-        except PerenneError:
+        if name != _CHANGES and name not in self._subscriptions and self._runs >= SUBSCRIPTIONS_MAX:
             work.close()
-            raise
+            raise InvalidRequest(f"expected {SUBSCRIPTIONS_MAX} subscriptions at most", "run_id")
         self._drop(name)
         self._subscriptions[name] = None
         self._tasks[name] = asyncio.create_task(self._work(name, work))
