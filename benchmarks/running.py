@@ -31,6 +31,7 @@ import perenne
 from benchmarks.report import Figure, publish
 from cluster.processes import of_instance
 from perenne.settings import load_settings
+from tests.live.tied import Tied
 
 IDLE_S = 60.0  # over how long idle processor time is measured
 SETTLE_S = 20.0  # rest before it
@@ -113,11 +114,12 @@ def cpu_s(process: psutil.Process) -> float:
 
 @contextmanager
 def instance(home: Path, port: int, **environment: str) -> Iterator[float]:
-    """`perenne up` until it answers ready; yields the seconds that took. Ends it with Ctrl-C's signal."""
+    """`perenne up` until it answers ready; yields the seconds that took. Ends it with Ctrl-C's signal, and when this process is killed."""
     env = {**os.environ, "PERENNE_HOME": str(home), "PERENNE_PORT": str(port), **environment}
     log = (home.parent / f"{home.name}.log").open("ab")
     begun = time.monotonic()
     root = subprocess.Popen([Path(sys.executable).with_name("perenne"), "up"], env=env, stdout=log, stderr=log)
+    tied = Tied(root.pid)
     try:
         wait_ready(port, root)
         yield time.monotonic() - begun
@@ -127,6 +129,7 @@ def instance(home: Path, port: int, **environment: str) -> Iterator[float]:
             root.wait(60)
         except subprocess.TimeoutExpired:
             root.kill()
+        tied.loose()
         log.close()
 
 

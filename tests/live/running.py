@@ -19,6 +19,7 @@ from cluster.processes import Proc, end, of_instance
 from perenne.errors import PerenneError
 from perenne.messages.health import ChildStatus, TreeStatus
 from perenne.settings import Settings, load_settings
+from tests.live.tied import Tied
 
 ROOT = Path(__file__).resolve().parents[2]
 UP_WITHIN_S = 240.0  # two cores shared with other tests; alone it takes a tenth
@@ -49,6 +50,7 @@ class RunningInstance:
         }
         self.words: list[str] = []
         self._root: subprocess.Popen[str] | None = None
+        self._tied: Tied | None = None
 
     @property
     def settings(self) -> Settings:
@@ -78,10 +80,12 @@ class RunningInstance:
 
     def start(self, ready: bool = True) -> "RunningInstance":
         self.words.clear()
+        self._loose()
         self._root = root = subprocess.Popen(
             [sys.executable, "-m", "cluster.commands", "up"],
             env=self.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
+        self._tied = Tied(root.pid)
         threading.Thread(target=self._listen, args=(root,), daemon=True).start()
         if not self.until(lambda: self.said("address: ") or root.poll() is not None, UP_WITHIN_S) or root.poll() is not None:
             raise AssertionError(f"it did not come up: {self.words}; {self._last_log()}")
@@ -112,6 +116,11 @@ class RunningInstance:
         self._root.kill()
         self._root.wait(10)
 
+    def _loose(self) -> None:
+        if self._tied is not None:
+            self._tied.loose()
+            self._tied = None
+
     def close(self) -> None:
         """Leave nothing behind, whatever state the test left it in."""
         if self._root is not None and self._root.poll() is None:
@@ -119,6 +128,7 @@ class RunningInstance:
                 self.stop()
             except subprocess.TimeoutExpired:
                 self.kill_root()
+        self._loose()
         end(self.processes().values())
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.settings.ray_dir, ignore_errors=True)
