@@ -252,7 +252,8 @@ jobs = Table(
     Index(None, "open_document_id", sqlite_where=_OPEN_DOCUMENT, postgresql_where=_OPEN_DOCUMENT),
 )
 
-# `body` is the hash of what was sent, `result` the JSON of what was answered.
+# `body` is the hash of what was sent, `result` the JSON of what was answered but for its texts: those stay in the rows that hold them
+# (`answers.py`), so that what is deleted is nowhere in here. Kept for COMMAND_ID_KEPT_S.
 commands = Table(
     "commands",
     metadata,
