@@ -13,7 +13,7 @@ from perenne.store import Store
 
 OWNER = "owner"
 DEFAULT_PROJECT = "default"
-_READY_WITHIN_S = 120.0  # the database may be migrating
+_READY_WITHIN_S = 3_600.0  # the database may be migrating: half a minute for 100,000 passages, many times that on a busy PC
 
 
 def key_path(settings: Settings) -> Path:

@@ -26,6 +26,7 @@ from cluster.restarts import Intensity, decide
 from cluster.version import version
 from perenne.errors import Conflict, DeadlineExceeded, PerenneError, Unavailable
 from perenne.messages.health import TreeStatus
+from perenne.names import STORE_WRITER
 from perenne.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -288,12 +289,11 @@ class Root:
             status = doorbell.ask_status(self._instance.ray_dir, PULSE_TIMEOUT_S)
         except PerenneError:
             return
-        reasons = worth_saying(status)
-        if self._announced:
-            for reason in reasons:
-                if reason not in self._said:
-                    self._say(reason)
-            self._said = reasons
+        reasons = worth_saying(status) if self._announced else migrating(status)
+        for reason in reasons:
+            if reason not in self._said:
+                self._say(reason)
+        self._said = reasons
         if status.ready and self._announced and not self._ready_said:
             self._ready_said = True
             assert self._head is not None
@@ -339,6 +339,15 @@ def prepare_after(settings: Settings, left: set[int]) -> Instance:
         if stuck:
             raise Conflict(f"processes of an earlier run would not end: {', '.join(str(p.pid) for p in stuck)}")
     return prepare(settings)
+
+
+def migrating(status: TreeStatus) -> tuple[str, ...]:
+    """What alone may take minutes before there is an address: the database is brought to this version."""
+    return tuple(
+        f"{child.name}: {child.detail}"
+        for child in status.children
+        if child.name == STORE_WRITER and child.state == "recovering" and child.detail
+    )
 
 
 def worth_saying(status: TreeStatus) -> tuple[str, ...]:

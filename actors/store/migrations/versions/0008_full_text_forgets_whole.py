@@ -12,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 AT_ONCE = 500  # passages
+TOLD = 20  # times on the way
 _FOUND = sa.text(
     "SELECT c.id, d.title, c.text, coalesce(c.language, d.language) AS language FROM chunks c "
     "JOIN documents d ON d.id = c.document_id WHERE c.id > :after ORDER BY c.id LIMIT :limit"
@@ -32,7 +33,8 @@ def upgrade() -> None:
             bind, [(row.id, passage_terms(row.title, row.language), passage_terms(row.text, row.language)) for row in rows]
         )
         after, done = rows[-1].id, done + len(rows)
-        context.config.attributes["tell"](f"making full text anew: {done:,} of {passages:,} passages")
+        if done * TOLD // passages > (done - len(rows)) * TOLD // passages:
+            context.config.attributes["tell"](f"making full text anew: {done:,} of {passages:,} passages")
 
 
 def downgrade() -> None:
