@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.fake_instance import KEY, FakeInstance
 
@@ -79,6 +80,22 @@ def test_an_answer_made_again_stands_beside_the_first(page: Any) -> None:
     log.get_by_role("button", name=re.compile("^Source 1")).first.wait_for()
     assert log.get_by_role("article").count() == 1, "the other answer is not shown beside it"
     assert page.get_by_role("button", name="Previous version").is_disabled()
+
+
+def test_the_field_of_an_edited_question_stays_in_view(new_page: Any, fake: FakeInstance) -> None:
+    # The page went to the conversation's end as soon as the field was there, and half of it lay above the window.
+    fake.add("guide.md", TEXT.encode())
+    fake.told.delay_s = 0.0
+    page = new_page(viewport={"width": 390, "height": 700})
+    page.goto(f"{fake.address}/#key={KEY}")
+    ask(page, "How long is the bridge?", 1)
+    ask(page, "Who owns the moon?", 2)
+    beyond = page.get_by_role("log").evaluate("(e) => e.scrollHeight - e.clientHeight")
+    page.set_viewport_size({"width": 390, "height": 700 + beyond - 40})  # nearly all of it is seen: its end is
+    page.get_by_role("button", name="Edit question").first.click()
+    field = page.get_by_label("Your edited question")
+    expect(field).to_be_focused()
+    expect(field).to_be_in_viewport(ratio=1)
 
 
 def test_leaving_the_edit_changes_nothing(page: Any, fake: FakeInstance) -> None:

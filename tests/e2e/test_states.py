@@ -218,7 +218,7 @@ def test_another_key_from_another_tab_sees_nothing_of_the_first(page: Any, fake:
 def test_a_key_that_was_revoked_while_an_answer_is_written_leads_to_the_sign_in(page: Any, fake: FakeInstance) -> None:
     """The stream of the answer said only that the key is no longer good, beside a page that stayed open."""
     fake.add("guide.md", TEXT.encode())
-    fake.told.break_after = 2
+    fake.told.break_after, fake.told.delay_s = 2, 0.5  # it is still written when the stream is asked for again
     page.route("**/events?after=2", lambda route: route.fulfill(status=401, body="{}"))
     page.get_by_label("Your question").fill("How long is the bridge?")
     page.keyboard.press("Enter")

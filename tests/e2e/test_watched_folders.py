@@ -124,3 +124,19 @@ def test_who_may_not_see_them_is_shown_nothing_of_them(new_page: Any, fake: Fake
     page.get_by_text("No documents in this project yet.").wait_for()
     assert page.get_by_text("Watched folders").count() == 0
     assert page.get_by_role("alert").count() == 0
+
+
+def test_nothing_is_cut_off_on_a_telephone(new_page: Any, fake: FakeInstance) -> None:
+    # A folder's path was broken after each few letters, and the button beside a file's password lay on its row's edge.
+    fake.add("locked.md", b"x")
+    fake.watch("/home/ana/papers")
+    page = new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{fake.address}/?view=documents#key={KEY}")
+    unlock = page.get_by_role("button", name="Unlock")
+    unlock.wait_for()
+    row = page.get_by_role("list", name="Documents of this project").get_by_role("listitem").bounding_box()
+    button = unlock.bounding_box()
+    assert button["x"] + button["width"] <= row["x"] + row["width"]
+    page.get_by_role("button", name="Stop watching").click()
+    path = folders(page).get_by_text("/home/ana/papers")
+    assert path.evaluate("(e) => e.getClientRects().length === 1 && e.offsetHeight < 30"), "the path is on one line"

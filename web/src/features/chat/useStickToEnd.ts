@@ -2,7 +2,7 @@ import { useEffect, useRef } from "react";
 
 const NEAR = 80; // pixels from the end that still count as reading it
 
-/** Keeps the end in view while an answer grows, unless the reader scrolled up. */
+/** Keeps the end in view while an answer grows, unless the reader scrolled up or edits a question. */
 export function useStickToEnd(count: number) {
   const box = useRef<HTMLDivElement>(null);
   const end = useRef<HTMLDivElement>(null);
@@ -12,7 +12,8 @@ export function useStickToEnd(count: number) {
     const area = box.current;
     if (!area) return;
     const toEnd = () => {
-      if (stuck.current) area.scrollTop = area.scrollHeight;
+      const typing = document.activeElement instanceof HTMLTextAreaElement && area.contains(document.activeElement);
+      if (stuck.current && !typing) area.scrollTop = area.scrollHeight;
     };
     const onScroll = () => {
       stuck.current = area.scrollHeight - area.scrollTop - area.clientHeight < NEAR;

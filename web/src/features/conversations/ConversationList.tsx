@@ -82,7 +82,7 @@ function Row({ conversation, project, current, onChoose }: { conversation: Conve
     },
   });
   return (
-    <li className={`group flex flex-wrap items-center rounded-lg ${current ? "bg-soft" : "hover:bg-line/50"}`}>
+    <li className={`group relative rounded-lg ${current ? "bg-soft" : "hover:bg-line/50"}`}>
       <button
         type="button"
         aria-current={current ? "page" : undefined}
@@ -90,21 +90,19 @@ function Row({ conversation, project, current, onChoose }: { conversation: Conve
           go({ view: "chat", chat: conversation.id, passage: null });
           onChoose();
         }}
-        className={`min-w-0 flex-1 truncate rounded-lg px-2 py-2 text-left text-sm ${current ? "font-medium" : ""}`}
+        className={`block w-full truncate rounded-lg px-2 py-2 text-left text-sm group-focus-within:pr-9 group-hover:pr-9 pointer-coarse:pr-9 ${current ? "font-medium" : ""}`}
       >
         {title}
       </button>
-      <ConfirmButton
-        label={t.conversations.remove(title)}
-        question={t.conversations.confirm}
-        onConfirm={() => remove.mutate()}
-        className="opacity-0 group-hover:opacity-100 focus-visible:opacity-100 pointer-coarse:opacity-100"
-      />
-      {remove.isError && (
-        <div className="w-full">
-          <ErrorNotice error={remove.error} />
-        </div>
-      )}
+      <div className="absolute top-0 right-0">
+        <ConfirmButton
+          label={t.conversations.remove(title)}
+          question={t.conversations.confirm}
+          onConfirm={() => remove.mutate()}
+          className="opacity-0 group-hover:opacity-100 focus-visible:opacity-100 pointer-coarse:opacity-100"
+        />
+      </div>
+      {remove.isError && <ErrorNotice error={remove.error} />}
     </li>
   );
 }

@@ -49,7 +49,7 @@ export function AddFolder({ busy, error, onAdd, onClose }: Props) {
           aria-invalid={why !== null}
           aria-describedby={why ? "folder-refused" : undefined}
           placeholder={`${t.watches.path}: ${t.watches.example}`}
-          className="h-9 min-w-0 flex-1 basis-60 rounded-lg border border-line bg-surface px-2.5 text-sm placeholder:text-faint"
+          className="h-9 min-w-0 flex-1 basis-60 rounded-lg max-sm:basis-full border border-line bg-surface px-2.5 text-sm placeholder:text-faint"
         />
         <Button type="submit" look="primary" disabled={!path.trim()}>
           {t.watches.save}

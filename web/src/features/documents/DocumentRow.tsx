@@ -45,12 +45,12 @@ export function DocumentRow({ document, job, onRetry, onCancel, onDelete }: Prop
               type="button"
               aria-label={t.documents.open(document.title)}
               onClick={() => go({ passage: { document: document.id, start: 0, end: 0, page: null } })}
-              className="block max-w-full truncate rounded font-medium hover:text-accent hover:underline"
+              className="max-w-full rounded text-left font-medium hover:text-accent hover:underline max-sm:line-clamp-2 max-sm:break-words sm:block sm:truncate"
             >
               {document.title}
             </button>
           ) : (
-            <p className="truncate font-medium">{document.title}</p>
+            <p className="font-medium max-sm:line-clamp-2 max-sm:break-words sm:truncate">{document.title}</p>
           )}
           <p className="truncate text-xs text-faint">{facts.join(" · ")}</p>
         </div>
@@ -97,7 +97,7 @@ export function Refusal({ told, onRetry }: { told: Told; onRetry: ((password?: s
       {onRetry &&
         (needsPassword(told) ? (
           <form
-            className="flex gap-2"
+            className="flex min-w-0 flex-wrap gap-2 max-sm:w-full"
             onSubmit={(event) => {
               event.preventDefault();
               if (password) onRetry(password);
@@ -110,7 +110,7 @@ export function Refusal({ told, onRetry }: { told: Told; onRetry: ((password?: s
               onChange={(event) => setPassword(event.target.value)}
               aria-label={t.documents.password}
               placeholder={t.documents.password}
-              className="h-9 w-56 rounded-lg border border-line bg-surface px-2.5 text-sm placeholder:text-faint"
+              className="h-9 w-56 min-w-0 rounded-lg max-sm:flex-1 border border-line bg-surface px-2.5 text-sm placeholder:text-faint"
             />
             <Button type="submit" disabled={!password}>
               {t.documents.unlock}

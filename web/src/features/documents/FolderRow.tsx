@@ -24,13 +24,15 @@ export function FolderRow({ state, onStop }: { state: WatchState; onStop: () => 
   const kept = phase === "missing" || phase === "emptied" ? t.watches.kept[phase] : null;
   return (
     <li className="px-4 py-2.5">
-      <div className="flex items-center gap-3">
+      <div className="flex flex-wrap items-center justify-end gap-x-3 gap-y-2">
         <Icon name="folder" className="size-5 text-faint" />
-        <div className="min-w-0 flex-1">
+        <div className="min-w-0 flex-1 basis-44">
           <p className="font-medium break-words">{watch.path}</p>
-          {facts.length > 0 && <p className="text-xs text-faint">{facts.join(" · ")}</p>}
+          <p className="flex flex-wrap items-center gap-x-2 gap-y-1 text-xs text-faint">
+            <span className={`rounded-full px-2.5 py-0.5 font-medium ${BADGES[phase]}`}>{t.watches.phases[phase]}</span>
+            {facts.join(" · ")}
+          </p>
         </div>
-        <span className={`shrink-0 rounded-full px-2.5 py-0.5 text-xs font-medium ${BADGES[phase]}`}>{t.watches.phases[phase]}</span>
         <ConfirmButton icon="close" label={t.watches.remove(watch.path)} question={t.watches.confirm} onConfirm={onStop} />
       </div>
       {(kept || state.reason) && (
