@@ -12,6 +12,7 @@ NAMES = (
     "index",
     "scale",
     "retrieval",
+    "lexical",
     "ingest",
     "models",
     "language_latency",
@@ -22,7 +23,7 @@ NAMES = (
     "recovery",
     "answers",
 )
-NEED_SAMPLES = ("retrieval", "ingest", "models", "answers")
+NEED_SAMPLES = ("retrieval", "lexical", "ingest", "models", "answers")
 
 
 def main(wanted: list[str]) -> int:

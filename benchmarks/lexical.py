@@ -1,8 +1,9 @@
-"""Quality and speed of search by words alone, on both databases: `python -m benchmarks.lexical FOLDER [--copies N]`.
+"""Quality and speed of search by words alone, on both databases: `python -m benchmarks.lexical [FOLDER…] [--copies N]`.
 
-FOLDER holds corpus.jsonl.gz, queries.jsonl and qrels.tsv (BEIR's layout). The figure is nDCG@10; `--copies` fills the store with the
-corpus that many times under another project, to see what a search costs in a larger house. Without PERENNE_DATABASE_URL, an empty
-database, SQLite alone is measured. `questions in the same order` counts those whose ten best are the same on both.
+Each FOLDER holds corpus.jsonl.gz, queries.jsonl and qrels.tsv (BEIR's layout); without one, the two collections under PERENNE_SAMPLES.
+Figures are nDCG@10, and how many questions have the same ten best in the same order on both; `--copies` fills the store with the
+corpus that many times under another project, to see what a search costs in a larger house. PostgreSQL is a server of its own for the
+while, or the empty database that PERENNE_DATABASE_URL names; SQLite alone is measured where there is neither.
 """
 
 import argparse
@@ -13,18 +14,46 @@ import os
 import random
 import shutil
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from actors.store.database import writing_engine
 from actors.store.fulltext import search_text
 from actors.store.reader import ReaderCore
 from actors.store.writer import WriterCore
+from benchmarks.house import samples_of
+from benchmarks.report import Figure, publish
 from perenne.messages import commands as c
 from perenne.messages.search import Filters
+from tests.postgresql import Cluster, binaries
 
 BATCH = 200
+LANGUAGES = {"squad-es": "es", "pubmedqa": "en"}  # of the collections' passages, as ingest finds them
+APART = 0.01  # the goal: nDCG@10 on one database and on the other
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """`texts`: id, title, text. `questions`: the words, and which documents answer them how well."""
+
+    name: str
+    texts: list[tuple[str, str, str]]
+    questions: list[tuple[str, dict[str, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`orders`: the ten best of each question. `passage_ms`, `search_ms`: wall time, the search's at the median."""
+
+    ndcg: float
+    orders: list[list[str]]
+    passage_ms: float
+    search_ms: float
 
 
 def fill(core: WriterCore, project: str, texts: list[tuple[str, str, str]], language: str | None) -> None:
@@ -80,52 +109,51 @@ def ndcg(ranked: list[str], relevant: dict[str, int]) -> float:
     return gained / ideal if ideal else 0.0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--language", default=None, help="of the passages, as ingest would have found it")
-    parser.add_argument("--queries", type=int, default=1_000)
-    parser.add_argument("--copies", type=int, default=0)
-    arguments = parser.parse_args()
-    with gzip.open(arguments.folder / "corpus.jsonl.gz", "rt", encoding="utf-8") as file:
+def collection(folder: Path, limit: int) -> Collection:
+    """What a folder holds; of its questions at most so many, drawn by lot, always the same."""
+    with gzip.open(folder / "corpus.jsonl.gz", "rt", encoding="utf-8") as file:
         corpus = [json.loads(line) for line in file]
-    queries = {q["_id"]: q["text"] for q in map(json.loads, (arguments.folder / "queries.jsonl").open(encoding="utf-8"))}
+    queries = {q["_id"]: q["text"] for q in map(json.loads, (folder / "queries.jsonl").open(encoding="utf-8"))}
     judged: dict[str, dict[str, int]] = {}
-    for line in (arguments.folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+    for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
         query, document, grade = line.split("\t")
         judged.setdefault(query, {})[document] = int(grade)
-    asked = random.Random(7).sample(sorted(judged), min(arguments.queries, len(judged)))
-    home = Path(tempfile.mkdtemp(prefix="perenne-lexical-"))
-    databases = {"SQLite": f"sqlite:///{home / 'perenne.db'}"}
-    if url := os.environ.get("PERENNE_DATABASE_URL"):
-        databases["PostgreSQL"] = url
+    asked = random.Random(7).sample(sorted(judged), min(limit, len(judged)))
     texts = [(d["_id"], d.get("title", ""), d["text"]) for d in corpus]
+    return Collection(folder.name, texts, [(queries[id], judged[id]) for id in asked])
+
+
+@contextmanager
+def databases() -> Iterator[dict[str, str]]:
+    """SQLite in a folder, and PostgreSQL where there is one; gone afterwards, but for what the owner named."""
+    home = Path(tempfile.mkdtemp(prefix="perenne-lexical-"))
+    found = {"SQLite": f"sqlite:///{home / 'perenne.db'}"}
+    server: Cluster | None = None
     try:
-        orders = [
-            measure(name, url, texts, arguments, [(queries[id], judged[id]) for id in asked]) for name, url in databases.items()
-        ]
+        if url := os.environ.get("PERENNE_DATABASE_URL"):
+            found["PostgreSQL"] = url
+        elif programs := binaries():
+            server = Cluster(programs)
+            found["PostgreSQL"] = server.address(server.database())
+        else:
+            print("PostgreSQL is not here: SQLite alone", file=sys.stderr)
+        yield found
     finally:
+        if server is not None:
+            server.close()
         shutil.rmtree(home, ignore_errors=True)
-    if len(orders) == 2:
-        print(f"{sum(one == other for one, other in zip(*orders, strict=True))} of {len(asked)} questions in the same order")
 
 
-def measure(
-    name: str,
-    url: str,
-    texts: list[tuple[str, str, str]],
-    arguments: argparse.Namespace,
-    questions: list[tuple[str, dict[str, int]]],
-) -> list[list[str]]:
-    """Fill, ask, say; the ten best of each question."""
+def measure(url: str, given: Collection, copies: int) -> Measured:
+    """Fill, and ask."""
     core = WriterCore(url)
     core.open()
     core.submit((c.CreateUser(command_id="u", user_id="system", new_user_id="owner", name="Owner"),)).result(10)
     began = time.perf_counter()
-    fill(core, "own", texts, arguments.language)
-    print(f"{name}: {len(texts)} passages in {time.perf_counter() - began:.1f} s")
-    for copy in range(arguments.copies):
-        fill(core, f"copy{copy}", texts, arguments.language)
+    fill(core, given.name, given.texts, LANGUAGES.get(given.name))
+    passage_ms = 1000 * (time.perf_counter() - began) / len(given.texts)
+    for copy in range(copies):
+        fill(core, f"{given.name} copy {copy}", given.texts, LANGUAGES.get(given.name))
     core.close()
     if not url.startswith("sqlite"):
         settle_server(url)
@@ -134,18 +162,49 @@ def measure(
     scores: list[float] = []
     took: list[float] = []
     orders: list[list[str]] = []
-    for question, relevant in questions:
+    for question, relevant in given.questions:
         began = time.perf_counter()
-        hits = reader.ask(search_text, reader.counted, "owner", "own", question, 10, Filters())
+        hits = reader.ask(search_text, reader.counted, "owner", given.name, question, 10, Filters())
         took.append(1000 * (time.perf_counter() - began))
         rows = reader.ask(lambda conn, ids=hits.ids: _names(conn, ids))
         orders.append([rows[hit] for hit in hits.ids])
         scores.append(ndcg(orders[-1], relevant))
     reader.close()
-    cuts = statistics.quantiles(took, n=20)
-    figure = f"nDCG@10 {statistics.mean(scores):.4f} of {len(questions)} questions"
-    print(f"{name}: {figure}; {cuts[9]:.1f} ms at the median, {cuts[18]:.1f} at p95")
-    return orders
+    return Measured(statistics.mean(scores), orders, passage_ms, statistics.median(took))
+
+
+def figures(given: Collection, found: dict[str, Measured]) -> list[Figure]:
+    """PostgreSQL beside SQLite, or SQLite alone."""
+    note = f"{len(given.texts):,} passages, {len(given.questions):,} questions"
+    sqlite, other = found["SQLite"], found.get("PostgreSQL")
+    if other is None:
+        return [
+            Figure(f"{given.name}: nDCG@10, SQLite", sqlite.ndcg, note=note),
+            Figure(f"{given.name}: search, SQLite, p50", sqlite.search_ms, unit="ms"),
+        ]
+    alike = sum(one == two for one, two in zip(sqlite.orders, other.orders, strict=True))
+    asked = len(given.questions)
+    return [
+        Figure(f"{given.name}: nDCG@10, PostgreSQL", other.ndcg, sqlite.ndcg, note=f"theirs: SQLite; {note}"),
+        Figure(f"{given.name}: nDCG@10 apart", abs(other.ndcg - sqlite.ndcg), goal=f"ours <= {APART}"),
+        Figure(f"{given.name}: ten best the same", alike, asked, "questions", note="theirs: those asked"),
+        Figure(f"{given.name}: a passage added, PostgreSQL", other.passage_ms, sqlite.passage_ms, "ms", note="theirs: SQLite"),
+        Figure(f"{given.name}: search, PostgreSQL, p50", other.search_ms, sqlite.search_ms, "ms", note="theirs: SQLite"),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="*")
+    parser.add_argument("--queries", type=int, default=1_000)
+    parser.add_argument("--copies", type=int, default=0)
+    arguments = parser.parse_args()
+    folders = arguments.folder or [samples_of(None) / "retrieval" / name for name in LANGUAGES]
+    rows: list[Figure] = []
+    with databases() as each:
+        for given in (collection(folder, arguments.queries) for folder in folders):
+            rows += figures(given, {name: measure(url, given, arguments.copies) for name, url in each.items()})
+    return 0 if publish("lexical", rows, copies=arguments.copies) else 1
 
 
 def settle_server(url: str) -> None:
@@ -168,4 +227,4 @@ def _names(conn, ids):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
