@@ -191,6 +191,16 @@ def test_a_message_of_outlook_gives_heads_text_and_names_of_attachments(tmp_path
     assert parsed.title == "Saludos años"
 
 
+def test_a_sender_of_an_outlook_message_is_named_as_one_reads_it(tmp_path: Path) -> None:
+    # In a real failure notice the sender was kept as it came over the wire, so no search by name found it.
+    for wire, shown in (
+        ("=?GBK?B?TWFpbCBEZWxpdmVyeSBTdWJzeXN0ZW0=?=", "Mail Delivery Subsystem"),
+        ("=?none?B?YQ==?=", "=?none?B?YQ==?="),
+    ):
+        parsed = parse(tmp_path, compound(outlook_tree("Notice", "Body.", sender=wire)), "a.msg")
+        assert parsed.text.startswith(f'From: "{shown}" <ana@example.org>')
+
+
 def test_an_attachment_without_its_properties_costs_only_itself(tmp_path: Path) -> None:
     # One storage that lacked a stream refused the whole message.
     tree = outlook_tree("Subject", "Body words.", attached="plan.pdf")

@@ -1,7 +1,9 @@
 """Outlook's messages (MSG), by oxmsg: who, when, what about, and the text; attachments by name."""
 
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from email.header import decode_header, make_header
 from typing import Any
 
 from actors.ingest.formats.html import add_html
@@ -10,6 +12,9 @@ from actors.ingest.parsed import Builder, Parsed, Refused
 from actors.ingest.source import Source
 
 _PEOPLE_MAX = 200
+_ENCODED = re.compile(
+    r"=\?[^?\s]+\?[bq]\?[^?\s]*\?=", re.IGNORECASE
+)  # of RFC 2047: how a name of other letters came over the wire
 
 
 def _said(things: Iterable[Any], say: Callable[[Any], str | None]) -> Iterator[str]:
@@ -21,6 +26,18 @@ def _said(things: Iterable[Any], say: Callable[[Any], str | None]) -> Iterator[s
             continue
         if text:
             yield text
+
+
+def _decoded(text: str) -> str:
+    """Encoded words as what they stand for; one that is broken stays as it is."""
+
+    def one(found: re.Match[str]) -> str:
+        try:
+            return str(make_header(decode_header(found.group())))
+        except (LookupError, ValueError):
+            return found.group()
+
+    return _ENCODED.sub(one, text)
 
 
 def _people(message: Any) -> str:
@@ -52,7 +69,7 @@ def parse(source: Source) -> Parsed:
     builder = source.builder()
     sent = message.sent_date
     heads = {
-        "From": message.sender,
+        "From": _decoded(message.sender or ""),
         "To": _people(message),
         "Date": sent.isoformat(sep=" ", timespec="minutes") if sent else "",
         "Subject": message.subject,
