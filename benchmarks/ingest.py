@@ -38,7 +38,6 @@ SHARE = 0.8  # the goal: of the loop's rate, and at 100,000 lines of the rate at
 SIZES = (1_000, 10_000, 100_000)
 COPIES = 6  # of the documents in one round: each with a few bytes more, so that it is another file
 AT_ONCE = 4  # files on their way
-LOOK_S = 0.05  # between two looks at a job
 TENTH = 0.1
 
 
@@ -130,10 +129,12 @@ class Loop:
 async def _ended(client: Perenne, job_id: str, since: float) -> tuple[Job, list[tuple[float, float]]]:
     """The job, which must end well, and its curve."""
     curve: list[tuple[float, float]] = []
-    while (job := await client.job(job_id)).state in ("queued", "running"):
+
+    def moved(job: Job) -> None:
         if job.total and (not curve or curve[-1][1] != job.done / job.total):
             curve.append((time.perf_counter() - since, job.done / job.total))
-        await asyncio.sleep(LOOK_S)
+
+    job = await client.wait_job(job_id, moved)
     if job.state != "done":
         raise RuntimeError(f"expected {job.filename} to be taken in, got {job.state}: {job.reason}")
     return job, [*curve, (time.perf_counter() - since, 1.0)]
