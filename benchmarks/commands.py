@@ -199,10 +199,12 @@ class ActorSide:
             num_cpus=2,
         )
         settings = load_settings({"PERENNE_HOME": str(home)})
+        self._lines = Path(settings.ray_dir)  # where the owner's line lies, as in an instance
+        self._lines.mkdir(parents=True)
         made = self._ray.remote(concurrency_groups=StoreWriter.CONCURRENCY)(StoreWriter)
         options = {"name": names.STORE_WRITER, "num_cpus": 0, "max_restarts": -1, "max_task_retries": 0}
         self._handle = made.options(**options).remote(names.STORE_WRITER, settings, RayDirectory())
-        self._store = Store(RayDirectory())
+        self._store = Store(RayDirectory(settings.ray_dir))
         asyncio.run(self._begin())
 
     async def _begin(self) -> None:
@@ -234,6 +236,7 @@ class ActorSide:
         self._ray.kill(self._handle)
         self._ray.shutdown()
         shutil.rmtree(self._temp, ignore_errors=True)
+        shutil.rmtree(self._lines, ignore_errors=True)
 
 
 def figures(folder: Path, seconds: float, with_actor: bool, rounds: int) -> list[Figure]:

@@ -17,7 +17,9 @@ log = logging.getLogger(__name__)
 # One that dies or hangs is replaced at once, then ever later: without one, workers begin the slow way.
 STARTING = Intensity(window_s=600.0, free=3, backoff_s=4.0, backoff_max_s=60.0, held_after=1000)
 RING_EVERY_S = 1.0
-ANSWERS_WITHIN_S = 2.0  # of a zygote that has answered before; a worker would wait for it for 10 s (`cluster/worker.py`)
+ANSWERS_WITHIN_S = (
+    5.0  # of a zygote that has answered before, on a busy PC too; a worker would wait for it for 10 s (`cluster/worker.py`)
+)
 LOADS_WITHIN_S = 60.0  # until its first answer: two seconds of a core, on a PC that may be busy
 _TITLE_ROOM = "." * 200  # a fork's title has the room of the zygote's arguments
 

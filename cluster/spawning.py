@@ -35,7 +35,7 @@ def make(child: Child, settings: Settings) -> Any:
         max_task_retries=0,
         num_cpus=0,
         get_if_exists=True,
-    ).remote(name=child.name, settings=settings, directory=RayDirectory())
+    ).remote(name=child.name, settings=settings, directory=RayDirectory(settings.ray_dir))
 
 
 def end(name: str, *, restart: bool) -> bool:

@@ -230,4 +230,4 @@ def _connect_actors(home: Path) -> Perenne:
             )
         except Exception as error:
             raise Unavailable(f"Perenne at {home}", 2.0, f"its control plane does not answer: {error}") from error
-    return ActorPerenne(RayDirectory(), pc=settings.pc, readers=settings.store.readers)
+    return ActorPerenne(RayDirectory(settings.ray_dir), pc=settings.pc, readers=settings.store.readers)
