@@ -33,13 +33,16 @@ class Gatherer:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._waiting: deque[_Part] = deque()
-        self._calls: set[asyncio.Task[None]] = set()
+        self._alone = 0  # calls that their only caller makes
+        self._calls: set[asyncio.Task[None]] = set()  # made for several, who may give up one by one
 
     async def submit(self, commands: tuple[Command, ...], timeout_s: float) -> tuple[Outcome, ...]:
         """An Outcome each, in order, once they are on disk. Raises as a call of its own would. A caller that gives up leaves its
         commands on their way: they may be on disk."""
         if any(type(command) is StoreDocuments for command in commands):  # long to prepare: nobody else waits for it
             return await self._directory.call(names.STORE_WRITER, "submit", timeout_s=timeout_s, commands=commands)
+        if not self._waiting and self._room:
+            return await self._call_alone(commands, timeout_s)
         part = _Part(commands, timeout_s, asyncio.get_running_loop().create_future())
         self._waiting.append(part)
         self._send()
@@ -49,8 +52,21 @@ class Gatherer:
         except TimeoutError:
             raise DeadlineExceeded(f"{names.STORE_WRITER}.submit", timeout_s) from None
 
+    @property
+    def _room(self) -> bool:
+        return self._alone + len(self._calls) < CALLS_MAX
+
+    async def _call_alone(self, commands: tuple[Command, ...], timeout_s: float) -> tuple[Outcome, ...]:
+        """Without a task of its own, whose switches would take as long as the half of a small write."""
+        self._alone += 1
+        try:
+            return await self._directory.call(names.STORE_WRITER, "submit", timeout_s=timeout_s, commands=commands)
+        finally:
+            self._alone -= 1
+            self._send()
+
     def _send(self) -> None:
-        while self._waiting and len(self._calls) < CALLS_MAX:
+        while self._waiting and self._room:
             parts = self._next()
             if parts:
                 call = asyncio.create_task(self._call(parts))

@@ -140,3 +140,13 @@ async def test_documents_travel_alone() -> None:
     await eventually(lambda: (documents,) in gate.calls, within_s=2)
     gate.open.set()
     await asyncio.gather(*tasks)
+
+
+async def test_a_caller_that_gives_up_makes_room_for_those_who_wait() -> None:
+    gate = Gate()
+    tasks = await answers_of(gate, CALLS_MAX + 2)
+    tasks[0].cancel()
+    await eventually(lambda: len(gate.calls) == CALLS_MAX + 1, within_s=2)
+    assert [one.command_id for one in gate.calls[-1]] == [f"cmd_{CALLS_MAX}", f"cmd_{CALLS_MAX + 1}"]
+    gate.open.set()
+    assert await asyncio.gather(*tasks[1:]) == [str(n) for n in range(1, CALLS_MAX + 2)]
