@@ -106,9 +106,13 @@ $(VENV)/.server: $(VENV)/.made requirements.lock pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.server requirements-dev.lock
+# Messages that Outlook itself saved: a package carries some among its tests. It is unpacked, never installed.
+OUTLOOK := tests/contract/outlook_own/requirements.txt
+
+$(VENV)/.dev: $(VENV)/.server requirements-dev.lock $(OUTLOOK)
 	@echo "installing what the tests need"
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock || $(NOT_INSTALLED)
+	@$(PIP) download --no-binary :all: --no-deps --require-hashes -d build/outlook-sdist -r $(OUTLOOK) || $(NOT_INSTALLED)
 	@$(PIP) download --no-binary openai --no-deps -d build/openai-sdist $$(sed -n 's/^\(openai==[^ ]*\).*/\1/p' requirements-dev.lock) || $(NOT_INSTALLED)
 	@touch $@
 
