@@ -10,7 +10,7 @@ from actors.store.tables import changes, chunks, meta, projects
 from perenne.errors import InvalidRequest, NotFound
 from perenne.messages.commands import SYSTEM_USER, Command
 
-TOLD = ("project", "document", "job", "conversation", "message", "run")  # entities whose changes their owner may follow
+TOLD = ("project", "document", "job", "conversation", "message", "run", "watch")  # entities whose changes their owner may follow
 
 _INSERT_CHANGE = Prepared(insert(changes), "seq", "origin", "origin_seq", "hlc", "entity", "id", "op", "user_id")
 _SAVE = Prepared(text("SAVEPOINT one"))

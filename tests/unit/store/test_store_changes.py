@@ -53,6 +53,15 @@ def test_what_is_deleted_is_told_to_whom_it_was(house: StoreHouse) -> None:
     assert said(told(house, "bob", after)) == []
 
 
+def test_a_watched_folder_is_told_of_when_it_comes_and_goes(house: StoreHouse) -> None:
+    after = told(house, "ana").head
+    project = house.do(c.CreateProject, project_id="p-watched", name="watched").id
+    house.do(c.AddWatch, watch_id="w", project_id=project, path="/papers", ignore=())
+    house.do(c.RemoveWatch, watch_id="w")
+    assert said(told(house, "ana", after))[1:] == [("watch", "w", "insert"), ("watch", "w", "delete")]
+    assert said(told(house, "bob", after)) == []
+
+
 def test_messages_and_runs_say_in_which_conversation_they_are(house: StoreHouse) -> None:
     after = told(house, "ana").head
     house.do(c.PostMessage, conversation_id="t", message_id="q", reply_id="r", run_id="u", text="why?")

@@ -16,6 +16,8 @@ export function madeOld(change: Change): QueryKey[] {
       return [keys.allJobs];
     case "conversation":
       return [keys.allConversations, keys.messages(change.id)]; // another branch of it may be shown now
+    case "watch":
+      return [keys.watches];
     case "message":
       return change.conversation_id === null ? [] : [keys.messages(change.conversation_id)];
     default:
