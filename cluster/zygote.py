@@ -159,11 +159,12 @@ def hear(line: socket.socket) -> str:
 
 
 def listening(path: str) -> socket.socket:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+    """A socket under this path, which is there only once somebody listens: before that, who asks would be refused."""
+    aside = f"{path}.{os.getpid()}"
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    opened.bind(path)
+    opened.bind(aside)
     opened.listen(64)  # who asks before everything is loaded waits
+    os.replace(aside, path)
     return opened
 
 
