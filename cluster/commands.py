@@ -127,6 +127,7 @@ def _detached(settings: Settings) -> int:
             if line.endswith("\n"):
                 typer.echo(line.rstrip())
                 said += 1
+                until = time.monotonic() + _DETACH_TIMEOUT_S  # a migration says how far it is
                 if line.startswith("address: "):
                     time.sleep(0.1)
                     for more in words.read_text().splitlines()[said:]:

@@ -4,6 +4,7 @@ It loads no Ray itself. Everything it watches it knows by process id, and the Su
 """
 
 import contextlib
+import http.client
 import json
 import logging
 import os
@@ -39,6 +40,8 @@ TICK_AGE_MAX_S = 45.0  # a Supervisor whose loop answers but whose ticks stand s
 BIRTH_S = 60.0  # a Supervisor that never came is put there anew after this
 _SUPERVISOR_TITLE = "ray::Supervisor"  # Ray's name for its process, also for one that hangs while it is made
 STOP_TREE_S = 25.0
+OPENS_WITHIN_S = 60.0  # the address is said once the edge answers at it, or after this
+LIVEZ_S = 0.5  # how long one look at it may take
 HEAD_TRIES = 3  # of one start: Ray gives its own processes 30 s to come up, which a busy or cold PC may need longer for
 HEAD_STARTS_MAX = 5  # whole heads in a row that did not live for HEAD_SETTLED_S
 HEAD_SETTLED_S = 120.0
@@ -67,6 +70,7 @@ class Root:
         self._head_starts = 0
         self._head_started_at = 0.0
         self._said: tuple[str, ...] = ()
+        self._key: tuple[str | None, float] | None = None  # what the first boot said, and when
         self._announced = False
         self._ready_said = False
         self._begun = time.monotonic()
@@ -223,20 +227,23 @@ class Root:
             if word["event"] == "error":
                 log.error("%s", word["message"])
             elif word["event"] == "key":
-                self._announce(word["secret"])
+                self._key = self._key or (word["secret"], now)
+        if self._key is not None and not self._announced:
+            self._announce(*self._key, now)
         if self._igniter is not None and self._igniter.poll() not in (None, 0):
             log.error("the igniter failed: %s", last_words(self._settings.path("logs", "ignite.log")))
             self._igniter = None
             self._igniter_failures = (*self._igniter_failures[-IGNITING.held_after :], now)
-        if self._igniter is None and self._igniter_failures and not self._announced and self._may_ignite(now):
+        if self._igniter is None and self._igniter_failures and self._key is None and self._may_ignite(now):
             self._ignite()
 
     def _may_ignite(self, now: float) -> bool:
         failures = self._igniter_failures
         return decide(failures, now, IGNITING, seed=len(failures)).decision == "go"
 
-    def _announce(self, secret: str | None) -> None:
-        if self._announced:
+    def _announce(self, secret: str | None, known_at: float, now: float) -> None:
+        """Say the address, to which a script goes at once."""
+        if not lives(self._instance.http, LIVEZ_S) and now - known_at < OPENS_WITHIN_S:
             return
         self._announced = True
         self._say(f"address: {self._instance.http}")
@@ -320,6 +327,18 @@ class Root:
         self._lock.release()
         self._say("stopped")
         return code
+
+
+def lives(address: str, within_s: float) -> bool:
+    """Whether the edge answers there."""
+    edge = http.client.HTTPConnection(address.removeprefix("http://"), timeout=within_s)
+    try:
+        edge.request("GET", "/livez", headers={"Host": "localhost"})
+        return edge.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        edge.close()
 
 
 def unheard(say: Say) -> Say:

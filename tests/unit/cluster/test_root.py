@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from cluster import doorbell, head, spawning
 from cluster.forking import Forking
 from cluster.instance import HomeLock
 from cluster.processes import of_instance
-from cluster.root import HEAD_TRIES, IGNITING, Root
+from cluster.root import HEAD_TRIES, IGNITING, OPENS_WITHIN_S, Root
 from cluster.tending import Tending
 from perenne.errors import Unavailable
 from perenne.settings import Settings, load_settings
@@ -229,3 +230,49 @@ def test_an_igniter_that_fails_again_and_again_is_begun_ever_later(settings: Set
     pauses = [later - earlier for earlier, later in pairwise(begun)]
     assert max(pauses) <= 1.25 * IGNITING.backoff_max_s + 0.5
     assert min(pauses[-5:]) >= 0.75 * IGNITING.backoff_max_s
+
+
+class Livez(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/livez" else 404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def announcing(settings: Settings, port: int) -> tuple[Any, list[str]]:
+    """A root whose first boot has just said the key."""
+    said: list[str] = []
+    root: Any = Root(settings, said.append)
+    root._instance = SimpleNamespace(http=f"http://127.0.0.1:{port}")
+    root._words = [{"event": "key", "secret": "pk_new"}]
+    return root, said
+
+
+def test_the_address_is_said_once_the_edge_answers_at_it(settings: Settings) -> None:
+    """A script that went to the address as soon as it was said found nobody there."""
+    with HTTPServer(("127.0.0.1", 0), Livez, bind_and_activate=False) as edge:
+        edge.server_bind()
+        root, said = announcing(settings, edge.server_port)
+        root._hear(0.0)
+        assert said == []
+        edge.server_activate()
+        thread = threading.Thread(target=edge.serve_forever, daemon=True)
+        thread.start()
+        root._hear(1.0)
+        root._hear(2.0)
+        edge.shutdown()
+        thread.join()
+    assert said == [f"address: http://127.0.0.1:{edge.server_port}", "key: pk_new"]
+
+
+def test_the_address_of_an_edge_that_does_not_come_is_said_after_a_while(settings: Settings) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        root, said = announcing(settings, nobody.getsockname()[1])
+        root._hear(0.0)
+        root._hear(OPENS_WITHIN_S - 1)
+        assert said == []
+        root._hear(OPENS_WITHIN_S)
+    assert len(said) == 2
