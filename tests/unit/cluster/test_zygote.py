@@ -68,15 +68,17 @@ async def running(place: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
     child = subprocess.Popen(  # noqa: ASYNC220 - it runs beside the test
         [sys.executable, "-P", "-m", "cluster.zygote"], env=environment(place, KEPT="no"), cwd=CHECKOUT
     )
-    await eventually(Path(zygote.socket_path(str(place))).exists, within_s=60)
-    with socket.socket(socket.AF_UNIX) as probe:  # answered, by hanging up, once all is loaded
-        probe.connect(zygote.socket_path(str(place)))
-        probe.shutdown(socket.SHUT_WR)
-        probe.settimeout(120)
-        assert probe.recv(1) == b""
-    yield child
-    child.kill()
-    child.wait(10)
+    try:
+        await eventually(Path(zygote.socket_path(str(place))).exists, within_s=60)
+        with socket.socket(socket.AF_UNIX) as probe:  # answered, by hanging up, once all is loaded
+            probe.connect(zygote.socket_path(str(place)))
+            probe.shutdown(socket.SHUT_WR)
+            probe.settimeout(120)
+            assert probe.recv(1) == b""
+        yield child
+    finally:
+        child.kill()
+        child.wait(10)
 
 
 async def test_a_worker_is_forked_with_all_that_who_asked_had(place: Path, running: subprocess.Popen[bytes]) -> None:
