@@ -19,11 +19,12 @@ NAMES = (
     "answer_latency",
     "edge",
     "fanout",
+    "large",
     "running",
     "recovery",
     "answers",
 )
-NEED_SAMPLES = ("retrieval", "lexical", "ingest", "models", "answers")
+NEED_SAMPLES = ("retrieval", "lexical", "ingest", "models", "large", "answers")
 
 
 def main(wanted: list[str]) -> int:
