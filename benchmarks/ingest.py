@@ -26,6 +26,7 @@ from actors.ingest.parsed import Refused
 from actors.ingest.reading import load_formats, read
 from actors.ingest.source import Source
 from actors.ingest.splitter import split, split_short
+from actors.models.onnx_embedder import threads_of
 from benchmarks.house import OnnxSentences, corpus, samples_of
 from benchmarks.report import Figure, publish
 from perenne.api import Perenne
@@ -225,7 +226,7 @@ async def measured(running: RunningInstance, samples: Path, sizes: Sequence[int]
         for size in sizes:
             files[size] = folder / f"{size}.jsonl"
             await asyncio.to_thread(files[size].write_text, "\n".join(itertools.islice(source, size)) + "\n", "utf-8")
-        given = running.settings.embedding.threads or 1
+        given = threads_of(running.settings.embedding)
         loops = {threads: Loop(running.settings, threads, folder) for threads in sorted({given, os.cpu_count() or 1})}
         async with perenne.connect(running.address, key=running.key) as client:
             await take_documents(client, paths[:AT_ONCE])  # parsers are loaded with the first file; the loop has them by now

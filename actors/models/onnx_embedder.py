@@ -1,5 +1,6 @@
 """Embeddings by ONNX Runtime: graphs that take strings (their tokenizer is an operator), and graphs that take token ids."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,11 @@ _CHARS_A_TOKEN = 4.0  # a rough figure for graphs that hide their tokens
 Rows = npt.NDArray[np.float32]
 
 
+def threads_of(settings: ModelSettings) -> int:
+    """Those that are set, else half of the cores: the others are the language model's."""
+    return settings.threads or max(1, (os.cpu_count() or 1) // 2)
+
+
 class OnnxEmbedder:
     """See `Embedder`. `files`: the graph first, its tokenizer.json second where `layout` is tokens. Blocks while it loads."""
 
@@ -33,7 +39,7 @@ class OnnxEmbedder:
 
         self.space, self.dimension = space, dimension
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = settings.threads or 1  # the other core is the language model's
+        options.intra_op_num_threads = threads_of(settings)
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_cpu_mem_arena = False  # else the largest batch ever seen stays in memory
