@@ -10,7 +10,8 @@ from actors.store.tables import changes, chunks, meta, projects
 from perenne.errors import InvalidRequest, NotFound
 from perenne.messages.commands import SYSTEM_USER, Command
 
-TOLD = ("project", "document", "job", "conversation", "message", "run", "watch")  # entities whose changes their owner may follow
+# Entities whose changes their owner may follow.
+TOLD = ("project", "document", "job", "conversation", "message", "run", "watch")
 
 _INSERT_CHANGE = Prepared(insert(changes), "seq", "origin", "origin_seq", "hlc", "entity", "id", "op", "user_id")
 _SAVE = Prepared(text("SAVEPOINT one"))
