@@ -99,6 +99,9 @@ class _Connection(asyncio.Protocol):
         except Exception as error:
             log.exception("%s.%s failed", self._line.name, method)
             said = (False, RuntimeError(f"{self._line.name}.{method} failed: {error!r}"))
+        task = asyncio.current_task()
+        assert task is not None
+        self._line.open.discard(task)  # before its caller hears of it, who may have more to ask
         self._say(number, said)
 
     def _say(self, number: int, said: Any) -> None:

@@ -44,6 +44,15 @@ class Owner:
         await asyncio.sleep(seconds)
         return "slept"
 
+    async def wait(self) -> str:
+        """Until somebody calls `free`."""
+        self.freed = asyncio.Event()
+        await self.freed.wait()
+        return "waited"
+
+    async def free(self) -> None:
+        self.freed.set()
+
     async def miss(self) -> None:
         raise NotFound("thing", "x")
 
@@ -67,7 +76,7 @@ async def line_to(lines: Lines) -> Line:
 
 
 async def opened(folder: Path) -> Line:
-    LineOwner("owner", Owner(), frozenset({"add", "whole", "sleep", "miss", "fail"}), folder).begin()
+    LineOwner("owner", Owner(), frozenset({"add", "whole", "sleep", "wait", "free", "miss", "fail"}), folder).begin()
     return await line_to(Lines(folder))
 
 
@@ -77,11 +86,13 @@ def call(line: Line, method: str, timeout_s: float = 10.0, **kwargs: Any) -> Any
 
 async def test_many_calls_at_once_each_get_their_own_answer(folder: Path) -> None:
     line = await opened(folder)
-    slow = asyncio.create_task(call(line, "sleep", seconds=0.2))
+    slow = asyncio.create_task(call(line, "wait"))
+    await asyncio.sleep(0)  # it is on its way before the others
     assert await asyncio.gather(*(call(line, "add", a=n, b=1) for n in range(500))) == list(range(1, 501))
     assert not slow.done()
     assert len(await call(line, "whole", size=5 << 20)) == 5 << 20
-    assert await slow == "slept"
+    await call(line, "free")
+    assert await slow == "waited"
 
 
 async def test_what_the_owner_raises_is_raised_and_what_is_not_ours_says_where_it_failed(folder: Path) -> None:
@@ -114,11 +125,24 @@ async def test_a_call_that_takes_too_long_is_given_up_and_its_answer_is_nobody_e
 async def test_an_owner_takes_so_many_calls_at_once_and_no_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perenne.line_owner, "OPEN_MAX", 2)
     line = await opened(folder)
-    held = [asyncio.create_task(call(line, "sleep", seconds=0.3)) for _ in range(2)]
+    held = [asyncio.create_task(call(line, "sleep", 60.0, seconds=50.0)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Busy):
         await call(line, "add", a=1, b=2)
-    assert await asyncio.gather(*held) == ["slept", "slept"]
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
+    with pytest.raises(Busy):  # who gave up left their calls with the owner
+        await call(line, "add", a=1, b=2)
+
+
+async def test_an_answered_call_has_made_room_for_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call was counted until after its answer had gone out: a caller that asked on at once could be told Busy."""
+    monkeypatch.setattr(perenne.line_owner, "OPEN_MAX", 1)
+    line = await opened(folder)
+    for n in range(300):
+        assert await call(line, "add", a=n, b=2) == n + 2
+    assert await call(line, "sleep", seconds=0.01) == "slept"
     assert await call(line, "add", a=1, b=2) == 3
 
 
