@@ -1,6 +1,5 @@
 """What happens elsewhere is shown without a reload: by the page's socket, and by the clock while there is none."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.fake_instance import KEY, FakeInstance
+from tests.e2e.waiting import standing, ticking, until
 from tests.live.running import mark_of_run
 
 TEXT = "The bridge at Orla is 212 metres long. It was opened in May. Nobody has ever measured it twice.\n"
@@ -21,20 +21,6 @@ def opened(new_page: Any, address: str, key: str, view: str = "", clock: bool = 
     page.goto(f"{address}/{view}#key={key}")
     page.get_by_role("button", name="New chat").first.wait_for()
     return page
-
-
-def until(page: Any, check: Callable[[], bool]) -> None:
-    for _ in range(1_500):
-        if check():
-            return
-        page.wait_for_timeout(10)
-    raise AssertionError("it did not happen")
-
-
-def standing(fake: FakeInstance, page: Any, count: int = 1) -> None:
-    """Wait until the socket was asked for changes so often, and what it then reads anew is read."""
-    until(page, lambda: len(fake.feed.watched) >= count)
-    page.wait_for_load_state("networkidle")
 
 
 def chats(page: Any) -> Any:
@@ -96,9 +82,8 @@ def test_without_a_socket_the_lists_are_asked_for_by_the_clock(new_page: Any, fa
     page = opened(new_page, fake.address, KEY, "?view=documents", clock=True)
     fake.add("guide.md", TEXT.encode())
     fake.converse("cnv_1", "Asked elsewhere")
-    page.clock.run_for(16_000)
-    chats(page).filter(has_text="Asked elsewhere").wait_for()
-    rows(page).filter(has_text="guide.md").get_by_text("Indexed", exact=True).wait_for()
+    ticking(page, chats(page).filter(has_text="Asked elsewhere"))
+    ticking(page, rows(page).filter(has_text="guide.md").get_by_text("Indexed", exact=True))
     assert "POST ws-ticket" in fake.asked
     assert fake.feed.watched == []
 

@@ -5,6 +5,7 @@ from typing import Any
 from playwright.sync_api import expect
 
 from tests.e2e.fake_instance import KEY, FakeInstance
+from tests.e2e.waiting import standing
 
 MANY = 250
 
@@ -40,6 +41,7 @@ def test_older_chats_come_though_the_list_is_read_anew_meanwhile(new_page: Any, 
     page.goto(f"{fake.address}/#key={KEY}")
     rows = page.get_by_role("list", name="Conversations").get_by_role("listitem")
     expect(rows).to_have_count(100)
+    standing(fake, page)  # what is read anew once the socket stands is no change
     held: list[Any] = []
     page.route("**/api/conversations?*after=*", lambda route: route.continue_() if held else held.append(route))
     with page.expect_request("**/api/conversations?*after=*"):
@@ -55,6 +57,7 @@ def test_a_chat_that_is_used_elsewhere_moves_up_and_is_shown_once(new_page: Any,
     page = new_page()
     page.goto(f"{fake.address}/#key={KEY}")
     rows = page.get_by_role("list", name="Conversations").get_by_role("listitem")
+    standing(fake, page)
     page.get_by_role("button", name="Show older chats").click()
     expect(rows).to_have_count(150)
     fake.converse("cnv_0", "Question 0")
