@@ -145,4 +145,5 @@ def test_a_question_asked_here_is_shown_once_however_it_is_told(new_page: Any, f
     page.get_by_label("Your question").fill("When was it opened?")
     page.keyboard.press("Enter")
     log.get_by_role("article").nth(1).get_by_role("button", name="Answer again").wait_for()
+    expect(page.get_by_label("Your question")).to_have_value("")  # the page has the answer to having asked
     assert page.evaluate("window.most") == 1
