@@ -198,9 +198,15 @@ async def test_a_shard_without_its_store_answers_with_what_it_has_and_says_so(ho
 async def test_the_health_of_both_tells_what_they_hold(house: House) -> None:
     await house.add("prj_a", 2)
     await house.search("prj_a")
+    head = await house.writer.head()
+
+    async def all_applied() -> bool:  # the job's end, which no search waits for, too
+        return await house.shard.applied() == head
+
+    await eventually(all_applied)
     health = await house.shard.health()
     assert (health.status, health.figures["vectors"], health.figures["dimension"]) == ("ready", 10, DIMENSION)
-    assert await house.shard.applied() == health.figures["applied"]
+    assert health.figures["applied"] == head
     assert (await house.writer.health()).status == "ready"
     await house.writer.close()
     writer = await house.writer.health()
