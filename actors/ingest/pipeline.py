@@ -46,7 +46,7 @@ class Embedder:
     def __init__(self, directory: Directory, pulse: Pulse, space: str) -> None:
         self._directory, self._pulse = directory, pulse
         self.space = space
-        self._at_once = asyncio.Semaphore(2)  # one computing, one at the door: the model never waits for us
+        self._at_once = asyncio.Semaphore(3)  # two computing, one at the door: the model never waits for us
 
     async def _call(self, texts: tuple[str, ...]) -> Embeddings:
         """One call, again for a while when the model is busy or restarting."""

@@ -1,8 +1,9 @@
-"""One thread that does an engine's blocking work, with a bounded line before it."""
+"""The thread that does an engine's blocking work, with a bounded line before it."""
 
 import asyncio
+import bisect
 import itertools
-import queue
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -15,6 +16,7 @@ T = TypeVar("T")
 _FIRST_GUESS_S = 2.0  # a job's length until one was measured
 _RETRY_S = (0.2, 120.0)  # bounds of what a full line advises
 _CLOSE_S = 30.0  # how long close() waits for the work in hand
+HELPER_NICE = 10  # a helper has a tenth of the share of a thread that somebody waits for, and all of a core that is idle
 
 
 class Job(Generic[T]):
@@ -73,35 +75,39 @@ class Job(Generic[T]):
 
 
 class InferenceThread:
-    """`queue_max` jobs may wait beside the one in hand. Lower `priority` goes first."""
+    """`queue_max` jobs may wait beside those in hand. Lower `priority` goes first. `helpers`: more threads, for an engine whose work
+    may run side by side; they take only jobs of a `priority` of `helped_from` or more, and run where a core has nothing else to do."""
 
-    def __init__(self, engine: str, queue_max: int) -> None:
-        self._engine, self._queue_max = engine, queue_max
-        self._line: queue.PriorityQueue[tuple[int, int, Job[Any] | None]] = queue.PriorityQueue()
+    def __init__(self, engine: str, queue_max: int, helpers: int = 0, helped_from: int = 1) -> None:
+        self._engine, self._queue_max, self._helped_from = engine, queue_max, helped_from
+        self._line: list[tuple[int, int, Job[Any]]] = []  # sorted
         self._numbers = itertools.count()
-        self._lock = threading.Lock()
-        self._places: list[Job[Any]] = []  # who takes a place in the line
-        self._in_hand: Job[Any] | None = None
+        self._changed = threading.Condition()  # its lock is held for all that follows
+        self._in_hand: list[Job[Any]] = []
         self._job_s = _FIRST_GUESS_S
         self._ended_at = time.monotonic()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=f"inference-{engine}", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, args=(n > 0,), name=f"inference-{engine}", daemon=True)
+            for n in range(1 + helpers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def queue(self) -> int:
         """Jobs waiting or in hand."""
-        return self._waiting + (self._in_hand is not None)
+        return self._waiting + len(self._in_hand)
 
     @property
     def _waiting(self) -> int:
-        return sum(not job.cancelled.is_set() for job in tuple(self._places))  # who left takes no place
+        return sum(not job.cancelled.is_set() for _, _, job in tuple(self._line))  # who left takes no place
 
     @property
     def progress_age_s(self) -> float:
-        """Since the work in hand last moved; 0 when nothing is in hand."""
-        job = self._in_hand
-        return 0.0 if job is None else time.monotonic() - job.moved_at
+        """Since all of the work in hand moved; 0 when nothing is in hand."""
+        moved = [job.moved_at for job in tuple(self._in_hand)]
+        return time.monotonic() - min(moved) if moved else 0.0
 
     @property
     def idle_s(self) -> float:
@@ -121,42 +127,53 @@ class InferenceThread:
         """Put work in the line. Busy when it is full. `admitted`: a further
         piece of work that was let in, never refused."""
         job: Job[T] = Job(work, asyncio.get_running_loop())
-        with self._lock:
+        with self._changed:
             if self._closed:
                 raise EngineFailed(self._engine, "it is being closed")
             waiting = self._waiting
-            if not admitted and waiting >= self._queue_max + (self._in_hand is None):
+            if not admitted and waiting >= self._queue_max + (not self._in_hand):
                 wait_s = min(_RETRY_S[1], max(_RETRY_S[0], self._job_s * (waiting + 1)))
                 raise Busy(f"the model's line ({waiting} wait)", round(wait_s, 1))
-            self._places.append(job)
-            self._line.put((priority, next(self._numbers), job))
+            bisect.insort(self._line, (priority, next(self._numbers), job))
+            self._changed.notify_all()
         return job
 
-    def _run(self) -> None:
-        while True:
-            _, _, job = self._line.get()
-            if job is None:
-                return
+    def _next(self, helps: bool) -> int | None:
+        """The place in the line of what this thread may take."""
+        return next((n for n, (priority, _, _) in enumerate(self._line) if not helps or priority >= self._helped_from), None)
+
+    def _take(self, helps: bool) -> Job[Any] | None:
+        """Blocks; None once all is over."""
+        with self._changed:
+            while (place := self._next(helps)) is None:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            _, _, job = self._line.pop(place)
+            job.moved()
+            self._in_hand.append(job)
+        return job
+
+    def _run(self, helps: bool) -> None:
+        if helps:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HELPER_NICE)
+        while (job := self._take(helps)) is not None:
             started = time.monotonic()
             skipped = job.cancelled.is_set()
-            job.moved()
-            with self._lock:
-                if job in self._places:
-                    self._places.remove(job)
-                self._in_hand = job
             job.run(self._engine)
-            with self._lock:
-                self._in_hand = None
+            with self._changed:
+                self._in_hand.remove(job)
                 self._ended_at = time.monotonic()
                 if not skipped:
                     self._job_s += 0.3 * (self._ended_at - started - self._job_s)
 
     def close(self) -> None:
-        """Stop what is in hand and what waits, refuse what comes, end the thread. Harmless twice."""
-        with self._lock:
+        """Stop what is in hand and what waits, refuse what comes, end the threads. Harmless twice."""
+        with self._changed:
             self._closed = True
-            for job in (self._in_hand, *self._places):
-                if job is not None:
-                    job.cancelled.set()
-            self._line.put((1 << 30, next(self._numbers), None))
-        self._thread.join(_CLOSE_S)
+            for job in (*self._in_hand, *(job for _, _, job in self._line)):
+                job.cancelled.set()
+            self._changed.notify_all()
+        until = time.monotonic() + _CLOSE_S
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))

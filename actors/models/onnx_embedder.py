@@ -29,6 +29,11 @@ def threads_of(settings: ModelSettings) -> int:
     return settings.threads or max(1, (os.cpu_count() or 1) // 2)
 
 
+def helpers_of(settings: ModelSettings) -> int:
+    """A second thread for passages, on what is idle of the other half of the cores; none where the owner said how many there are."""
+    return int(settings.threads is None and (os.cpu_count() or 1) > 1)
+
+
 class OnnxEmbedder:
     """See `Embedder`. `files`: the graph first, its tokenizer.json second where `layout` is tokens. Blocks while it loads."""
 
@@ -52,7 +57,7 @@ class OnnxEmbedder:
             self._tokenizer: Any = None if layout == "sentences" else _tokenizer(files[1])
         except Exception as error:
             raise EngineFailed(ENGINE, f"{files[0].name} could not be loaded: {error}") from error
-        self._thread = InferenceThread(ENGINE, settings.queue)
+        self._thread = InferenceThread(ENGINE, settings.queue, helpers_of(settings), helped_from=PASSAGE)
         self._speed = Speed(units_min=16)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:

@@ -1,11 +1,12 @@
 """The thread that works and the line before it, with a small real engine in it."""
 
 import asyncio
+import os
 import threading
 
 import pytest
 
-from actors.models.inference_thread import InferenceThread, Job
+from actors.models.inference_thread import HELPER_NICE, InferenceThread, Job
 from perenne.errors import Busy, EngineFailed
 from perenne.testing import eventually
 
@@ -22,9 +23,10 @@ class Counting:
 
     def __init__(self) -> None:
         self.end, self.stopped = threading.Event(), threading.Event()
-        self.said = 0
+        self.said = self.nice = 0
 
     def __call__(self, job: Job[int]) -> None:
+        self.nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         while not (job.cancelled.is_set() or self.end.wait(0.01)):
             self.said += 1
             job.emit(self.said)
@@ -128,3 +130,55 @@ async def test_closing_stops_the_work_in_hand() -> None:
     assert work.stopped.is_set()
     with pytest.raises(EngineFailed):
         thread.submit(Counting())
+
+
+@pytest.fixture
+def helped():
+    made = InferenceThread("small", queue_max=2, helpers=1, helped_from=1)
+    yield made
+    made.close()
+
+
+async def test_a_helper_works_beside_and_yields_its_core(helped) -> None:
+    first, second = Counting(), Counting()
+    helped.submit(first, priority=1)
+    helped.submit(second, priority=1)
+    await eventually(lambda: first.said and second.said)
+    assert helped.queue == 2
+    assert sorted(work.nice - os.nice(0) for work in (first, second)) == [0, HELPER_NICE]
+    first.end.set()
+    second.end.set()
+
+
+async def test_a_helper_leaves_alone_what_somebody_waits_for(helped) -> None:
+    query, passage, next_query = Counting(), Counting(), Counting()
+    helped.submit(query)
+    await eventually(lambda: query.said)
+    helped.submit(next_query)
+    helped.submit(passage, priority=1)  # behind the query in the line, and yet begun
+    await eventually(lambda: passage.said)
+    assert not next_query.said
+    query.end.set()
+    await eventually(lambda: next_query.said)
+    assert next_query.nice == os.nice(0)
+    assert passage.nice == os.nice(0) + HELPER_NICE
+    for work in (passage, next_query):
+        work.end.set()
+
+
+async def test_closing_stops_what_a_helper_has_in_hand(helped) -> None:
+    works = [Counting(), Counting()]
+    for work in works:
+        helped.submit(work, priority=1)
+    await eventually(lambda: all(work.said for work in works))
+    await asyncio.to_thread(helped.close)
+    assert all(work.stopped.is_set() for work in works)
+
+
+async def test_one_of_two_that_does_not_move_shows(helped) -> None:
+    hung, moving = threading.Event(), Counting()
+    helped.submit(lambda job: hung.wait(5), priority=1)
+    helped.submit(moving, priority=1)
+    await eventually(lambda: helped.progress_age_s > 0.3 and moving.said)
+    hung.set()
+    moving.end.set()

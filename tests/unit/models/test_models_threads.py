@@ -1,7 +1,7 @@
 import pytest
 
 from actors.models import onnx_embedder
-from actors.models.onnx_embedder import threads_of
+from actors.models.onnx_embedder import helpers_of, threads_of
 from perenne.settings import ModelSettings
 
 
@@ -14,3 +14,12 @@ def test_an_embedder_has_half_of_the_cores(cores: int | None, threads: int, monk
 
 def test_what_is_set_holds() -> None:
     assert threads_of(ModelSettings(engine="onnx", model="any", threads=3)) == 3
+
+
+@pytest.mark.parametrize(("cores", "helpers"), [(1, 0), (2, 1), (16, 1), (None, 0)])
+def test_passages_have_a_second_thread_where_there_are_two_cores(
+    cores: int | None, helpers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_embedder.os, "cpu_count", lambda: cores)
+    assert helpers_of(ModelSettings(engine="onnx", model="any")) == helpers
+    assert helpers_of(ModelSettings(engine="onnx", model="any", threads=1)) == 0
