@@ -117,7 +117,7 @@ def insert_document(work: Work, project_id: str, fields: dict[str, Any]) -> None
     }
     row |= fields
     _INSERT.run(work.conn, *(row[name] for name in _NEW))
-    link(work, fields["id"], project_id, 0)
+    link(work, fields["id"], project_id, 0, row["created_at"])
     work.change("document", fields["id"], "insert")
 
 
@@ -235,7 +235,7 @@ def link_document(work: Work, command: LinkDocument) -> Document:
     _own_project(work, command.project_id, row.user_id)
     if command.project_id in projects_of(work, row.id):
         return document(work, row.id)
-    link(work, row.id, command.project_id, row.chunks)
+    link(work, row.id, command.project_id, row.chunks, row.created_at)
     return _relinked(work, row.id, command.project_id, row.chunks)
 
 

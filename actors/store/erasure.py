@@ -26,7 +26,7 @@ _DELETE_CHUNKS = delete(chunks).where(chunks.c.document_id == bindparam("id_"))
 _DELETE_TEXTS = Prepared(delete(document_texts).where(document_texts.c.document_id == bindparam("id_")), "id_")
 _DELETE_DOCUMENT = delete(documents).where(documents.c.id == bindparam("id_"))
 _PROJECTS = Prepared(select(document_projects.c.project_id).where(document_projects.c.document_id == bindparam("id_")), "id_")
-_LINK = Prepared(insert(document_projects), "project_id", "document_id")
+_LINK = Prepared(insert(document_projects), "project_id", "document_id", "created_at")
 _UNLINK = delete(document_projects).where(
     document_projects.c.document_id == bindparam("id_"), document_projects.c.project_id == bindparam("project_")
 )
@@ -75,8 +75,9 @@ def count_in(work: Work, project_ids: Sequence[str], documents: int, chunks: int
         _COUNT_IN.many(work.conn, [(project_id, documents, chunks) for project_id in project_ids])
 
 
-def link(work: Work, document_id: str, project_id: str, chunk_count: int) -> None:
-    _LINK.run(work.conn, project_id, document_id)
+def link(work: Work, document_id: str, project_id: str, chunk_count: int, created_at: float) -> None:
+    """`created_at` is the document's."""
+    _LINK.run(work.conn, project_id, document_id, created_at)
     count_in(work, (project_id,), 1, chunk_count)
 
 

@@ -171,7 +171,7 @@ def _take_over(work: Work, project_id: str, row: Any, each: IndexedDocument) -> 
     """A line takes the place of what its document held: of a file and of whoever works on it. It is in the line's project again."""
     cancel_jobs(work, row.id, "the document was replaced", "replaced")
     if project_id not in projects_of(work, row.id):
-        link(work, row.id, project_id, row.chunks)
+        link(work, row.id, project_id, row.chunks, row.created_at)
     if row.blob_hash is not None:
         work.conn.execute(_LET_GO_OF_FILE, {"id_": row.id, "size_": len(each.text.encode())})
 

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select, tuple_, union
+from sqlalchemy import Connection, Select, and_, bindparam, exists, func, literal_column, or_, select, tuple_, union
 
 from actors.store.pages import bounded, cursor, place
 from actors.store.prepared import Prepared
@@ -16,7 +16,6 @@ from perenne.messages.search import Passages
 TEXT_CHARS_MAX = 1_000_000  # one slice of a document
 IDS_AT_ONCE = 500  # in one IN (…)
 NEIGHBOURS_MAX = 50
-FEW_DOCUMENTS = 500  # of a project: its page is found by sorting them; of more by going through the user's, newest first
 OPEN = ("queued", "running")
 
 _USERS = select(users).order_by(users.c.created_at, users.c.id)
@@ -82,7 +81,7 @@ _AROUND = _PASSAGE.where(
 ).order_by(chunks.c.ordinal)
 
 
-_Within = Literal["all", "few", "many"]  # of the user's documents: all, or those of a project that has so many
+_Asked = Literal["any", "indexed", "other"]  # in which state: nearly all are indexed
 _LINKS_SIZES = (1, 10, 51, 101, IDS_AT_ONCE)  # how many documents one statement asks for; the last of a page is the next one's
 
 
@@ -95,24 +94,31 @@ def _links(size: int) -> Prepared:
 
 
 @cache
-def _documents(within: _Within, with_state: bool, with_after: bool) -> tuple[Prepared, tuple[str, ...]]:
-    """A page of documents, newest first, and what it is asked with."""
-    query, names = select(documents).where(documents.c.user_id == bindparam("user_")), ["user_"]
-    if within == "many":
-        query = query.where(_MEMBERS)
-    elif within == "few":
-        inside = select(document_projects.c.document_id).where(document_projects.c.project_id == bindparam("project_"))
-        query = select(documents).where(
-            func.coalesce(documents.c.user_id, "") == bindparam("user_"), documents.c.id.in_(inside)
-        )
-    if within != "all":
+def _documents(of_project: bool, state: _Asked, with_after: bool) -> tuple[Prepared, tuple[str, ...]]:
+    """A page of documents, newest first, and what it is asked with. In the order of an index: a database that sorted would read all
+    of the user's documents, or of the project's, for each page. Those that are not indexed are few among them and have one of their own."""
+    query, place_of = select(documents), (documents.c.created_at, documents.c.id)
+    names: list[str] = []
+    if of_project and state != "other":  # whoever asks has looked whose it is; its documents are the same user's
+        query = query.join(document_projects, document_projects.c.document_id == documents.c.id)
+        query = query.where(document_projects.c.project_id == bindparam("project_"))
+        place_of = document_projects.c.created_at, document_projects.c.document_id
         names.append("project_")
-    if with_state:
-        query, names = query.where(documents.c.state == bindparam("state_")), [*names, "state_"]
+    else:
+        query = query.where(documents.c.user_id == bindparam("user_"))
+        names.append("user_")
+        if of_project:
+            query = query.where(_MEMBERS)
+            names.append("project_")
+    if state != "any":
+        query = query.where(documents.c.state == bindparam("state_"))
+        names.append("state_")
+    if state == "other":
+        query = query.where(documents.c.state != literal_column("'indexed'"))  # the index's own words
     if with_after:
-        before = tuple_(documents.c.created_at, documents.c.id) < tuple_(bindparam("at_"), bindparam("id_"))
-        query, names = query.where(before), [*names, "at_", "id_"]
-    query = query.order_by(documents.c.created_at.desc(), documents.c.id.desc()).limit(bindparam("limit_"))
+        query = query.where(tuple_(*place_of) < tuple_(bindparam("at_"), bindparam("id_")))
+        names += ["at_", "id_"]
+    query = query.order_by(*(column.desc() for column in place_of)).limit(bindparam("limit_"))
     return Prepared(query, *names, "limit_"), (*names, "limit_")
 
 
@@ -184,13 +190,13 @@ def list_documents(
     conn: Connection, user_id: str, project_id: str | None, state: str | None, limit: int, after: str | None
 ) -> Page[Document]:
     """Newest first."""
-    within: _Within = "all"
     if project_id is not None:
-        within = "many" if find_project(conn, user_id, project_id).documents > FEW_DOCUMENTS else "few"
+        project_id = find_project(conn, user_id, project_id).id
     values: dict[str, Any] = {"user_": user_id, "project_": project_id, "state_": state, "limit_": bounded(limit) + 1}
     if after is not None:
         values["at_"], values["id_"] = place(after, float, str)
-    query, names = _documents(within, state is not None, after is not None)
+    asked: _Asked = "any" if state is None else "indexed" if state == "indexed" else "other"
+    query, names = _documents(project_id is not None, asked, after is not None)
     rows = query.all(conn, *(values[name] for name in names))
     more = len(rows) > bounded(limit)
     rows = rows[: bounded(limit)]

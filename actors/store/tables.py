@@ -78,6 +78,8 @@ projects = Table(
     UniqueConstraint("user_id", "name"),
 )
 
+_NOT_INDEXED = text("state <> 'indexed'")  # few, but while much is taken in
+
 documents = Table(
     "documents",
     metadata,
@@ -102,14 +104,18 @@ documents = Table(
     Index(None, "user_id", "created_at", "id"),
     Index(None, "user_id", "external_id"),
     Index(None, "user_id", "blob_hash"),
+    Index("ix_documents_not_indexed", "user_id", "created_at", "id", sqlite_where=_NOT_INDEXED, postgresql_where=_NOT_INDEXED),
 )
 
+# created_at is the document's: a page of a project, newest first, is read from the index and not sorted out of all its documents.
 document_projects = Table(
     "document_projects",
     metadata,
     Column("project_id", String, ForeignKey("projects.id"), primary_key=True),
     Column("document_id", String, ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True),
+    Column("created_at", Double, nullable=False, server_default="0"),
     Index(None, "document_id"),
+    Index(None, "project_id", "created_at", "document_id"),
 )
 
 # A document's whole text in pieces, so that a slice of a book doesn't read the book.

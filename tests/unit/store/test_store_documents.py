@@ -430,9 +430,7 @@ def test_a_scan_is_exact_and_sees_only_what_came_after(house: StoreHouse) -> Non
     assert len(house.ask(feed.scan, "ana", SPACE, only, 0).ids) == 1
 
 
-@pytest.mark.parametrize("few", [0, reading.FEW_DOCUMENTS])
-def test_pages_show_everything_once(house: StoreHouse, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
-    monkeypatch.setattr(reading, "FEW_DOCUMENTS", few)
+def test_pages_show_everything_once(house: StoreHouse) -> None:
     job = house.lines()
     for n in range(7):
         house.store(job, passage(f"d{n}", "text"))
@@ -449,12 +447,8 @@ def test_pages_show_everything_once(house: StoreHouse, monkeypatch: pytest.Monke
         house.ask(reading.list_documents, "ana", None, None, 3, "nonsense")
 
 
-@pytest.mark.parametrize("few", [0, reading.FEW_DOCUMENTS])
 @pytest.mark.parametrize("count", [1, 9, 10, 50, 99])
-def test_a_page_of_any_length_says_of_each_document_in_which_projects_it_is(
-    house: StoreHouse, monkeypatch: pytest.MonkeyPatch, few: int, count: int
-) -> None:
-    monkeypatch.setattr(reading, "FEW_DOCUMENTS", few)
+def test_a_page_of_any_length_says_of_each_document_in_which_projects_it_is(house: StoreHouse, count: int) -> None:
     house.do(c.CreateProject, project_id="other", name="other")
     in_other = house.lines(project_id="other")
     house.store(house.lines(), *(passage(f"d{n}", "text") for n in range(count)), passage("of another page", "text"))
