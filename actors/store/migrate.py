@@ -1,9 +1,11 @@
 """The database brought to this version at boot, after a copy; or left whole, and said so."""
 
+import contextlib
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 COPIES_KEPT = 2
+COPY_LOOK_S = 0.25  # between looks at how much of a copy is written
+COPY_TOLD = 20  # times on the way
 
 Tell = Callable[[str], None]  # what is being done, for whoever waits
 
@@ -67,12 +71,65 @@ def copy_database(path: Path, copy: Path) -> None:
         os.fsync(written.fileno())
 
 
-def _copy_before(path: Path, revision: str) -> Path:
+@contextlib.contextmanager
+def _told(path: Path, unfinished: Path, beginning: str, tell: Tell) -> Iterator[None]:
+    """Say how much of the copy is written while it is made: SQLite itself says nothing until it is whole."""
+    made = threading.Event()
+    with contextlib.closing(connect_sqlite(path, create=False, pragmas=())) as connection:
+        of_bytes: int = connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[
+            0
+        ]
+
+    def look() -> None:
+        told = 0
+        while not made.wait(COPY_LOOK_S):
+            written = unfinished.stat().st_size if unfinished.exists() else 0
+            if written * COPY_TOLD // max(1, of_bytes) > told:
+                told = written * COPY_TOLD // max(1, of_bytes)
+                tell(f"{beginning}: {written >> 20:,} of {of_bytes >> 20:,} MB")
+
+    looking = threading.Thread(target=look, name="store-copy", daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        made.set()
+        looking.join()
+
+
+def _state(path: Path) -> tuple[Any, ...]:
+    """What tells a database that nobody wrote to since from any other: its revision, and the epoch, which every writer raises first."""
+    with contextlib.closing(connect_sqlite(path, create=False, pragmas=("query_only=ON",))) as connection:
+        (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return revision, connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
+
+
+def _copy_of_now(path: Path, revision: str) -> Path | None:
+    """The copy that an earlier try of this migration made, when it is of this very database: another would say the same, and push an
+    older one out."""
+    for copy in sorted(path.parent.glob(f"{path.stem}-before-{revision}-*.db"), key=lambda p: p.stat().st_mtime, reverse=True)[
+        :1
+    ]:
+        try:
+            if _state(copy) == _state(path):
+                return copy
+        except Exception as error:
+            log.warning("%s cannot be read, so another copy is made: %s", copy, error)
+    return None
+
+
+def _copy_before(path: Path, revision: str, beginning: str, tell: Tell) -> Path:
+    copy = _copy_of_now(path, revision)
+    if copy is not None:
+        log.info("an earlier try copied the database to %s, and it has not changed since", copy)
+        return copy
+    tell(beginning)
     copy = path.with_name(f"{path.stem}-before-{revision}-{time.strftime('%Y%m%dT%H%M%S')}.db")
     unfinished = path.with_name(f"{path.stem}-before.part")  # one name for all tries: they do not fill the disk
     unfinished.unlink(missing_ok=True)
     try:
-        copy_database(path, unfinished)
+        with _told(path, unfinished, beginning, tell):
+            copy_database(path, unfinished)
         unfinished.replace(copy)
         sync_folder(copy.parent)
     except Exception as error:
@@ -133,11 +190,11 @@ def _move(
 ) -> Path | None:
     """A copy, then one transaction that brings the database from `held` to `wanted`."""
     copy: Path | None = None
-    if held is not None:
-        tell(f"copying the database before it is brought from version {held} to {wanted}")
+    copying = f"copying the database before it is brought from version {held} to {wanted}"
     if held is not None and path is not None:
-        copy = _copy_before(path, wanted)
+        copy = _copy_before(path, wanted, copying, tell)
     elif held is not None and dumps is not None:
+        tell(copying)
         copy = dump_before(engine.url, dumps, wanted)
     log.info("migrating the database from %s to %s", held, wanted)
     try:

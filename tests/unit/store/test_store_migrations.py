@@ -10,13 +10,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, text
 
 from actors.store import fulltext, reading, talks
+from actors.store import migrate as migrating
 from actors.store.back import go_back
 from actors.store.database import sqlite_path, writing_engine
 from actors.store.lexicon import lexicon
 from actors.store.migrate import _config, held_revision, migrate, migrate_back, wanted_revision
 from actors.store.tables import metadata
 from actors.store.terms import passage_terms
-from perenne.errors import ConfigurationError, Unavailable
+from perenne.errors import ConfigurationError, StorageFailed, Unavailable
 from perenne.messages import commands as c
 from perenne.messages.search import Filters
 from perenne.settings import load_settings
@@ -181,3 +182,59 @@ def test_whoever_waits_for_a_migration_is_told_how_far_it_is(house: StoreHouse) 
     migrate(engine, house.path, tell=told.append)
     assert told[0].startswith("copying the database before it is brought from version 0007 to")
     assert told[1:] == [f"making full text anew: {passages} of {passages} passages"]
+
+
+def test_a_migration_that_is_begun_again_goes_by_the_copy_of_its_first_try(house: StoreHouse) -> None:
+    # Killed twice, it made the same copy three times, and the one from before an earlier migration was gone.
+    if not house.path.exists():
+        pytest.skip("copies of PostgreSQL are the server's")
+    engine = writing_engine(house.url)
+    while migrate_back(engine, house.path)[0] != "0007":
+        pass
+    earlier = {path.name for path in house.path.parent.glob("*-before-0007-*.db")}
+    before = rows_of(house.url)
+
+    def end(words: str) -> None:
+        if words.startswith("making full text"):
+            raise RuntimeError("the power is gone")
+
+    copies: list[tuple[Path, int]] = []
+    for _ in range(3):
+        with pytest.raises(StorageFailed, match=r"as it was; a copy from before is .* the power is gone"):
+            migrate(engine, house.path, tell=end)
+        assert rows_of(house.url) == before
+        (copy,) = house.path.parent.glob(f"*-before-{wanted_revision()}-*.db")
+        copies.append((copy, copy.stat().st_ino))
+    assert len(set(copies)) == 1
+    assert {path.name for path in house.path.parent.glob("*-before-0007-*.db")} == earlier
+    assert kept_in(copies[0][0]) == before
+    with engine.connect() as conn, conn.begin():  # a writer of that version was here meanwhile
+        conn.execute(text("UPDATE meta SET value = CAST(value AS integer) + 1 WHERE name = 'epoch'"))
+    made = migrate(engine, house.path)
+    assert made is not None
+    assert kept_in(made)["meta"] != before["meta"]
+
+
+def test_whoever_waits_for_the_copy_is_told_how_much_of_it_is_written(
+    house: StoreHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not house.path.exists():
+        pytest.skip("copies of PostgreSQL are the server's")
+    engine = writing_engine(house.url)
+    with engine.connect() as conn, conn.begin():
+        conn.execute(text("CREATE TABLE much (data BLOB)"))
+        conn.execute(text("INSERT INTO much SELECT zeroblob(1000000) FROM chunks, documents, commands"))
+    with engine.connect() as conn:
+        conn.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+    monkeypatch.setattr(migrating, "COPY_LOOK_S", 0.001)
+    told: list[str] = []
+    migrating._copy_before(house.path, "0009", "copying", told.append)
+    assert told[0] == "copying"
+    megabytes = [int(words.removeprefix("copying: ").split()[0]) for words in told[1:]]
+    assert megabytes == sorted(megabytes)
+    assert len(set(megabytes)) > 3, told
+    assert all(words.endswith(f" of {house.path.stat().st_size >> 20} MB") for words in told[1:])
+
+
+def kept_in(path: Path) -> Rows:
+    return rows_of(f"sqlite:///{path}")
