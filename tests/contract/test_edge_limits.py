@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -120,6 +121,18 @@ async def test_a_part_that_is_away_is_a_503_and_readyz_tells_the_truth(house: Ho
         house.directory.kill(names.EMBEDDING)
         phases = {m["role"]: m["phase"] for m in (await http.get("/api/models")).json()}
         assert phases == {"language": "ready", "embedding": "loading"}
+
+
+async def test_readyz_answers_a_caller_with_a_key_within_a_second_or_so_while_no_key_can_be_read(house: House) -> None:
+    # While the database was migrated a probe with a key waited for five seconds, longer than most probes do.
+    house.tree.ready = False
+    house.directory.hang(names.store_reader(0))
+    async with house.http() as http:
+        began = time.monotonic()
+        answer = await http.get("/readyz")
+        assert time.monotonic() - began < 3
+        assert answer.status_code == 503
+        assert answer.json()["reasons"] == ["the key could not be checked: the database did not answer within 1 s"]
 
 
 async def test_a_file_comes_in_by_pieces_and_goes_out_as_it_came(house: House) -> None:
