@@ -31,8 +31,12 @@ _ERRORS: dict[int, str] = {
     413: "The body is too large.",
     422: "The request is not as expected.",
     429: "Too many requests for this key; see Retry-After.",
+    500: "An engine failed, or something here did; the log says what.",
     503: "Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless.",
+    504: "A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless.",
+    507: "The disk is full or failed; nothing was kept.",
 }
+_THOUGHT = ("/api/search", "/api/ws-ticket", "/api/models/language/warm")  # a POST that keeps nothing
 _PREFIXES = {
     "/v1": "openai",
     "/api/projects": "projects",
@@ -78,8 +82,19 @@ def _tag(path: str) -> str:
     return known or "house"
 
 
+def _on_disk(line: "Line") -> bool:
+    """Whether the answer hangs on the disk: it writes there, or gives a file or an upload from there."""
+    if line.method in ("GET", "HEAD"):
+        return line.kind == "*/*" or "/uploads" in line.path
+    return line.method != "OPTIONS" and line.path not in _THOUGHT
+
+
 def _refusals(line: "Line") -> dict[int, str]:
-    return {status: words for status, words in _ERRORS.items() if status != 409 or line.method != "GET"}
+    """The statuses of a route's errors under `/api`, beside those that its line names."""
+    left_out = {409} if line.method == "GET" else set[int]()
+    if not _on_disk(line):
+        left_out.add(507)
+    return {status: words for status, words in _ERRORS.items() if status not in left_out}
 
 
 def operation(line: "Line") -> dict[str, Any]:

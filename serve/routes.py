@@ -96,7 +96,8 @@ _TUS_BYTES = (
     (460, "The checksum is another."),
 )
 _CONFLICT = (409, "It conflicts with what is there.")
-_WRITES = (_CONFLICT, (507, "The disk is full or failed; nothing was kept."))  # of `/v1`: there it says only where
+_DISK = (507, "The disk is full or failed; nothing was kept.")
+_WRITES = (_CONFLICT, _DISK)  # of `/v1`: there it says only where
 _BEGIN = ("Tus-Resumable", "Upload-Length", "Upload-Metadata")
 _GO_ON = ("Tus-Resumable", "Upload-Offset", "Upload-Checksum", "Perenne-Password")
 _BY_POST = (*_GO_ON, "X-HTTP-Method-Override")
@@ -104,7 +105,7 @@ _THERE = ((200, "It is there already: the first document."),)
 
 TABLE: tuple[Line, ...] = (
     Line("GET", "/livez", "open", house.livez),
-    Line("GET", "/readyz", "open", house.readyz),
+    Line("GET", "/readyz", "open", house.readyz, also=((503, "It is not up yet, or no more; see Retry-After."),)),
     Line("GET", "/docs", "open", reference.reference, shown=False),
     Line("GET", "/docs/{name}", "open", reference.reference_file, shown=False),
     Line("GET", "/api/projects", "read", projects.list_projects, Page[Project]),
@@ -117,7 +118,7 @@ TABLE: tuple[Line, ...] = (
     Line("POST", f"{_P}/jsonl", "write", uploads.add_json_lines, JobView, 202, body="file"),
     Line("OPTIONS", f"{_P}/uploads", "write", tus.upload_options, status=204),
     Line("GET", f"{_P}/uploads", "read", tus.list_uploads, Page[UploadView]),
-    Line("POST", f"{_P}/uploads", "write", tus.create_upload, UploadView, 201, refusals=_TUS, headers=_BEGIN),
+    Line("POST", f"{_P}/uploads", "write", tus.create_upload, UploadView, 201, refusals=(*_TUS, _TUS_BYTES[-1]), headers=_BEGIN),
     Line("GET", _U, "write", tus.get_upload, UploadView, refusals=_TUS_BYTES[2:]),
     Line("HEAD", _U, "write", tus.upload_offset, status=204, refusals=_TUS_BYTES, headers=_GO_ON[:1]),
     Line("PATCH", _U, "write", tus.append_to_upload, status=204, body="bytes", refusals=_TUS_BYTES, headers=_GO_ON),
@@ -189,7 +190,7 @@ TABLE: tuple[Line, ...] = (
     Line("POST", "/v1/files", "write", openai_files.create_file, FileObject, body="purpose", refusals=_WRITES),
     Line("GET", "/v1/files/{file_id}", "read", openai_files.get_file, FileObject),
     Line("DELETE", "/v1/files/{file_id}", "write", openai_files.delete_file, FileDeleted, refusals=_WRITES),
-    Line("GET", "/v1/files/{file_id}/content", "read", openai_files.get_file_content, kind="*/*"),
+    Line("GET", "/v1/files/{file_id}/content", "read", openai_files.get_file_content, kind="*/*", refusals=(_DISK,)),
     Line("GET", "/v1/vector_stores", "read", openai_stores.list_stores, VectorStoreList),
     Line("POST", "/v1/vector_stores", "write", openai_stores.create_store, VectorStore, refusals=_WRITES),
     Line("GET", _S, "read", openai_stores.get_store, VectorStore),

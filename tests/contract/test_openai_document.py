@@ -222,7 +222,8 @@ async def test_each_route_gives_the_errors_that_are_told_and_no_others(house: Ho
     await provoke(404, bad)
     await provoke(413, ids, content=b"{" + b" " * 2 * BODY_MAX, json=None, files=None, data=None)
     await provoke(409, ids, headers={"Idempotency-Key": "used"})
-    house.directory.put(names.STORE_WRITER, Failing(StorageFailed("the disk is full")))
+    for name in (names.STORE_WRITER, names.blob_store(house.settings.pc)):
+        house.directory.put(name, Failing(StorageFailed("the disk is full")))
     await provoke(507, ids)
     for name in (names.store_reader(0), names.STORE_WRITER, names.LANGUAGE, names.EMBEDDING):
         house.directory.put(name, Failing(EngineFailed("it", "it broke")))
