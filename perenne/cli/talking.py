@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 _HELP = """/list           your questions so far, with their numbers
 /edit N [TEXT]  ask question N in other words (without TEXT you are asked for them)
 /again          have the last question answered once more
+/branch         the questions and answers that there are several versions of
+/branch N [V]   the versions of question N, or of its answer (N is 2a for that of question 2); with V you go on from that one
 /help           this; a question that begins with / is typed with two
 An empty line, Ctrl-D or Ctrl-C ends the talk. What an edit or a new answer stands beside is kept, as a branch of its own."""
+_PLACE = re.compile(r"(\d{1,9})(a?)(?:\s+(\d{1,9}))?")
 _COMMAND = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)  # `/etc/hosts` is none
 
 
@@ -29,7 +32,7 @@ def chat(project: ProjectName = None) -> None:
     """Talk: one question a line, in one conversation; /help lists what else can be typed. An empty line, Ctrl-D or Ctrl-C ends it."""
 
     async def work() -> None:
-        notes.print("/list, /edit N, /again, /help; an empty line ends it", style="dim", markup=False)
+        notes.print("/list, /edit N, /again, /branch, /help; an empty line ends it", style="dim", markup=False)
         async with connected() as client:
             talk = Talk(client, project)
             while line := _line():
@@ -62,18 +65,20 @@ class Talk:
             await self._edit(rest)
         elif name == "again":
             await self._again()
+        elif name == "branch":
+            await self._branches(rest)
         elif name == "help":
             notes.print(_HELP, markup=False)
         else:
             raise InvalidRequest(f"there is no command /{name}: /help lists them")
 
-    async def _branch(self) -> "list[Message]":
-        """The messages that are shown, in order."""
+    async def _branch(self, leaf: str | None = None) -> "list[Message]":
+        """The messages that are shown, in order; or those up to `leaf`."""
         found: list[Message] = []
         after: str | None = None
         while True:
             try:
-                page = await self._client.messages(self._id, after=after)
+                page = await self._client.messages(self._id, leaf=leaf, after=after)
             except NotFound:  # nothing was asked yet
                 return []
             found += page.items
@@ -86,7 +91,7 @@ class Talk:
 
     async def _list(self) -> None:
         for number, question in enumerate(await self._questions(), 1):
-            say(f"{number}  {' '.join(question.text.split())[:160]}{_of_how_many(question)}")
+            say(f"{number}  {_in_brief(question)}{_of_how_many(question)}")
 
     async def _ask(self, text: str, edits: str | None = None) -> None:
         telling = Telling(quiet=False)
@@ -113,10 +118,63 @@ class Talk:
         telling.end(told)
         await self._tell_of_branch(told)
 
+    async def _places(self) -> "dict[str, Message]":
+        """The messages that are shown, by what /branch calls them: 2 is the second question, 2a its answer."""
+        found: dict[str, Message] = {}
+        number = 0
+        for message in await self._branch():
+            number += message.role == "user"
+            found[f"{number}{'' if message.role == 'user' else 'a'}"] = message
+        return found
+
+    async def _branches(self, rest: str) -> None:
+        places = await self._places()
+        if not rest:
+            several = {place: message for place, message in places.items() if len(message.siblings) > 1}
+            for place, message in several.items():
+                say(f"{place:<3} {_in_brief(message)}{_of_how_many(message)}")
+            if not several:
+                notes.print("there is one version of everything: /edit and /again make others", style="dim", markup=False)
+            return
+        asked = _PLACE.fullmatch(rest)
+        message = places.get(f"{int(asked[1])}{asked[2]}") if asked else None
+        if asked is None or message is None:
+            raise InvalidRequest(
+                f"expected /branch and a question's number, such as 2, or 2a for its answer, got {rest!r}: /list shows your questions"
+            )
+        if asked[3] is None:
+            for version, id in enumerate(message.siblings, 1):
+                say(f"{version}  {_in_brief((await self._branch(id))[-1])}{'  (shown)' if id == message.id else ''}")
+            return
+        if not 0 < (version := int(asked[3])) <= len(message.siblings):
+            raise InvalidRequest(
+                f"expected a version from 1 to {len(message.siblings)}, got {version}: /branch {asked[1]}{asked[2]}"
+            )
+        await self._go_to(message.siblings[version - 1])
+
+    async def _go_to(self, message_id: str) -> None:
+        """Show this message's branch from now on, and say what stands in it from there."""
+        await self._client.choose(message_id)
+        reached = False
+        for place, message in (await self._places()).items():
+            reached = reached or message.id == message_id
+            if reached:
+                say(f"{place}  {message.text}" if message.role == "user" else message.text or f"({message.state})")
+                if versions := _of_how_many(message):
+                    notes.print(f"{_kind(message)}{versions}", style="dim", markup=False)
+
     async def _tell_of_branch(self, told: "Answer") -> None:
         for message in await self._branch():
             if message.id in (told.question_id, told.message_id) and (versions := _of_how_many(message)):
-                notes.print(f"{'question' if message.role == 'user' else 'answer'}{versions}", style="dim", markup=False)
+                notes.print(f"{_kind(message)}{versions}", style="dim", markup=False)
+
+
+def _kind(message: "Message") -> str:
+    return "question" if message.role == "user" else "answer"
+
+
+def _in_brief(message: "Message") -> str:
+    return " ".join(message.text.split())[:160] or f"({message.state})"
 
 
 def _of_how_many(message: "Message") -> str:

@@ -61,7 +61,7 @@ def talk(house: HouseThread) -> Iterator[Any]:
 def test_the_commands_are_listed_at_the_start_and_told_by_help(talk: Any) -> None:
     told = talk("When?", "/help")
     first = told.noted.splitlines()[0]
-    assert all(command in first for command in ("/list", "/edit N", "/again", "/help"))
+    assert all(command in first for command in ("/list", "/edit N", "/again", "/branch", "/help"))
     assert "ask question N in other words" in told.noted
 
 
@@ -92,6 +92,48 @@ def test_an_answer_that_is_made_again_stands_beside_the_old_one(talk: Any) -> No
 def test_an_edit_without_words_asks_for_them_and_an_empty_line_leaves_it_as_it_is(talk: Any) -> None:
     told = talk("First?", "/edit 1", "Other words?", "/edit 1", "", "Next?")
     assert told.questions == ["Other words?", "Next?"]
+
+
+def test_versions_are_listed_and_the_talk_goes_on_from_an_older_one(talk: Any) -> None:
+    told = talk(
+        "First?", "Second?", "Third?", "/branch", "/edit 2 Other words?", "/again", "/branch", "/branch 2", "/branch 2 1", "Fourth?"
+    )  # fmt: skip
+    assert told.questions == ["First?", "Second?", "Third?", "Fourth?"]
+    assert told.messages()[2]["siblings"][0] == told.messages()[2]["id"]
+    said = [line.removeprefix("› ") for line in told.said.splitlines()]
+    at = said.index("2   Other words?  (version 2 of 2)")
+    assert said[at : at + 7] == [
+        "2   Other words?  (version 2 of 2)",
+        "2a  It was built in 1863.  (version 2 of 2)",
+        "1  Second?",
+        "2  Other words?  (shown)",
+        "2  Second?",  # gone to: what stands in it from there
+        "It was built in 1863.",
+        "3  Third?",
+    ]
+    assert "there is one version of everything" in told.noted
+
+
+def test_an_older_answer_is_gone_on_from(talk: Any) -> None:
+    told = talk("First?", "/again", "Second?", "/branch 1a", "/branch 1a 1", "Third?", "/branch 1a 2", "/list")
+    assert told.questions == ["First?", "Second?"]
+    older = told.messages()[1]["siblings"][0]
+    assert [message["text"] for message in told.messages(leaf=older)] == ["First?", "It was built in 1863."]
+    listed = [line.removeprefix("› ") for line in told.said.splitlines()]
+    assert listed[listed.index("1  It was built in 1863.") + 1] == "2  It was built in 1863.  (shown)"
+    assert "2  Second?" in listed
+    assert "answer  (version 1 of 2)" in told.noted
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("/branch x", "such as 2"), ("/branch 3", "such as 2"), ("/branch 1 2", "from 1 to 1"), ("/branch 1a 0", "from 1 to 1"),
+     ("/branch 1 1 1", "such as 2"), ("/branch 0a", "such as 2")],
+)  # fmt: skip
+def test_a_branch_that_is_not_there_is_said_and_the_talk_goes_on(talk: Any, line: str, said: str) -> None:
+    told = talk("First?", line, "Second?")
+    assert told.questions == ["First?", "Second?"]
+    assert said in " ".join(told.noted.split())
 
 
 @pytest.mark.parametrize("line", ["/edit", "/edit two words", "/edit 0 x", "/edit 7 x", "/nothing", "/Edit 1 x y"])
