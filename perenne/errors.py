@@ -213,6 +213,32 @@ class StorageFailed(PerenneError):
         return f"storage failed: {self.reason}"
 
 
+class BackupDamaged(PerenneError):
+    """Something in a backup repository is missing or is not what was written there; nothing of it was believed."""
+
+    code = "backup_damaged"
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what, reason)
+        self.what, self.reason = what, reason
+
+    def __str__(self) -> str:
+        return f"the backup is damaged: {self.what}: {self.reason}"
+
+
+class WrongPassphrase(PerenneError):
+    """A backup repository was opened with another passphrase than its own, without one, or with one too many."""
+
+    code = "wrong_passphrase"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class EngineFailed(PerenneError):
     """An engine raised while it worked; the model stays up."""
 

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 # The nearest class of an error's own line of descent counts.
 STATUS: dict[type[Exception], int] = {
     errors.InvalidRequest: 400,
+    errors.WrongPassphrase: 400,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,

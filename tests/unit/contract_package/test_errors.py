@@ -23,6 +23,8 @@ SAMPLES = [
     errors.WeightsUnavailable("smollm2", "no source gave model.gguf"),
     errors.DeadlineExceeded("RunHost", 3.0),
     errors.StorageFailed("the disk is full"),
+    errors.BackupDamaged("pieces/ab/cd", "its checksum is wrong"),
+    errors.WrongPassphrase("the passphrase is not that of /backups"),
     errors.EngineFailed("llama_cpp", "no context left"),
     errors.ConfigurationError("port: expected a number, got 'x'"),
     http_errors.ServerError(500, "broken"),
