@@ -44,7 +44,7 @@ from perenne.messages.search import Filters, SearchRequest, SearchResponse
 from perenne.messages.uploads import Upload, command_of
 from perenne.store import Store
 
-OWNER = "owner"  # the first user's id
+OWNER = commands.OWNER
 _ABORT_S = 2.0  # dropping an upload that failed
 _HOST_S = 10.0
 _BLOB_DEADLINE_S = 60.0  # one piece of an upload, through a restart of its owner

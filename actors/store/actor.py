@@ -13,6 +13,7 @@ from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded
 from perenne.lifecycle import Lifecycle
 from perenne.line_owner import LineOwner
+from perenne.messages.alerts import Alert, Channel, ChannelSecret, Delivery, Silence, Subscriber
 from perenne.messages.commands import Command, Outcome, StoreDocuments
 from perenne.messages.health import Health
 from perenne.messages.records import (
@@ -153,11 +154,12 @@ class StoreReader:
     CONCURRENCY = {"health": 2, "read": 64}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
-        from actors.store import changed, feed, fulltext, reading, talks, watches
+        from actors.store import alerts, changed, feed, fulltext, hearers, outbox, reading, talks, watches
         from actors.store.reader import ReaderCore
 
         self._feed, self._fulltext, self._reading, self._talks = feed, fulltext, reading, talks
         self._watches, self._changed = watches, changed
+        self._alerts, self._hearers, self._outbox = alerts, hearers, outbox
         self._name = name
         self._core = ReaderCore(settings.database_url, longest_s=ASK_S)
         self._open: set[object] = set()  # a set, because two threads ask: Ray's and the line's
@@ -326,6 +328,47 @@ class StoreReader:
     async def run_before(self, *, question_id: str) -> str | None:
         """The open run that writes the answer before this question."""
         return await self._ask(self._talks.find_run_before, question_id=question_id)
+
+    # Alerts, who hears of them, and the outbox
+
+    @method(concurrency_group="read")
+    async def alerts(self, *, state: str | None = None, limit: int = 100, after: str | None = None) -> Page[Alert]:
+        return await self._ask(self._alerts.list_alerts, state=state, limit=limit, after=after)
+
+    @method(concurrency_group="read")
+    async def open_alerts(self) -> tuple[Alert, ...]:
+        return await self._ask(self._alerts.open_alerts)
+
+    @method(concurrency_group="read")
+    async def alert(self, *, alert_id: str) -> Alert:
+        return await self._ask(self._alerts.find_alert, alert_id=alert_id)
+
+    @method(concurrency_group="read")
+    async def silences(self, *, now: float | None = None) -> tuple[Silence, ...]:
+        """Those that have not ended at `now`."""
+        return await self._ask(self._alerts.list_silences, now=now)
+
+    @method(concurrency_group="read")
+    async def channels(self) -> tuple[Channel, ...]:
+        return await self._ask(self._hearers.list_channels)
+
+    @method(concurrency_group="read")
+    async def channel_secret(self, *, channel_id: str) -> ChannelSecret:
+        """For the one who sends."""
+        return await self._ask(self._hearers.channel_secret, channel_id=channel_id)
+
+    @method(concurrency_group="read")
+    async def subscribers(self) -> tuple[Subscriber, ...]:
+        return await self._ask(self._hearers.list_subscribers)
+
+    @method(concurrency_group="read")
+    async def deliveries(self, *, state: str | None = None, limit: int = 100, after: str | None = None) -> Page[Delivery]:
+        return await self._ask(self._outbox.list_deliveries, state=state, limit=limit, after=after)
+
+    @method(concurrency_group="read")
+    async def next_delivery_at(self, *, but_channels: tuple[str, ...] = ()) -> float | None:
+        """When a message is due next, over other channels than these."""
+        return await self._ask(self._outbox.next_delivery_at, but_channels=tuple(but_channels))
 
     # Search
 

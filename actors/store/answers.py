@@ -9,11 +9,27 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, bindparam, select
 
-from actors.store import rows
+from actors.store import alert_rows, rows
 from actors.store.prepared import Prepared
-from actors.store.tables import conversations, documents, jobs, keys, messages, projects, runs, watches
+from actors.store.tables import (
+    alerts,
+    channels,
+    conversations,
+    deliveries,
+    documents,
+    jobs,
+    keys,
+    messages,
+    projects,
+    runs,
+    silences,
+    subscribers,
+    watches,
+)
 from perenne.decoding import adapter
 from perenne.errors import NotFound
+from perenne.messages import alert_commands as ac
+from perenne.messages import alerts as al
 from perenne.messages import commands as c
 from perenne.messages import records as r
 
@@ -53,12 +69,17 @@ _SOURCES: dict[type, _Source] = {
     r.Message: _Source(r.Message, messages, rows.message_of, "text", "citations"),
     r.Watch: _Source(r.Watch, watches, rows.watch_of, "path", "ignore"),
     r.Run: _Source(r.Run, runs, rows.run_of, "options", "reason"),
+    al.Alert: _Source(al.Alert, alerts, alert_rows.alert_of, "title", "text", "advice", "labels"),
+    al.Silence: _Source(al.Silence, silences, alert_rows.silence_of, "labels", "reason"),
+    al.Channel: _Source(al.Channel, channels, alert_rows.channel_of, "name", "address", "error"),
+    al.Subscriber: _Source(al.Subscriber, subscribers, alert_rows.subscriber_of, "name"),
+    al.Delivery: _Source(al.Delivery, deliveries, alert_rows.delivery_of, "entries", "error"),
 }
 _PARTS: dict[type, dict[str, type]] = {
     c.DocumentAdded: {"document": r.Document, "job": r.Job},
     c.MessagePosted: {"question": r.Message, "reply": r.Message, "run": r.Run},
 }
-_KINDS: dict[str, type] = {kind.__name__: kind for kind in (*_SOURCES, *_PARTS, r.User, c.Deleted)}
+_KINDS: dict[str, type] = {kind.__name__: kind for kind in (*_SOURCES, *_PARTS, r.User, c.Deleted, ac.Held)}
 
 
 def kept_of(answer: Any) -> list[Any]:

@@ -3,8 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
-from actors.store import branches, conversations, documents, indexing, jobs, people, projects, runs, watches
+from actors.store import (
+    alerts,
+    branches,
+    conversations,
+    documents,
+    hearers,
+    indexing,
+    jobs,
+    outbox,
+    people,
+    projects,
+    runs,
+    watches,
+)
 from actors.store.work import Work
+from perenne.messages import alert_commands as a
 from perenne.messages import commands as c
 
 Handler = Callable[[Work, Any], Any]
@@ -39,6 +53,25 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.StopRun: runs.stop_run,
     c.StartAttempt: runs.start_attempt,
     c.AppendRunEvents: runs.append_run_events,
+    a.RaiseAlert: alerts.raise_alert,
+    a.ResolveAlert: alerts.resolve_alert,
+    a.AcknowledgeAlert: alerts.acknowledge_alert,
+    a.EscalateAlert: alerts.escalate_alert,
+    a.SummarizeHeld: alerts.summarize_held,
+    a.TestAlert: alerts.test_alert,
+    a.ForgetAlerts: alerts.forget_alerts,
+    a.CreateSilence: hearers.create_silence,
+    a.DeleteSilence: hearers.delete_silence,
+    a.CreateChannel: hearers.create_channel,
+    a.RotateSecret: hearers.rotate_secret,
+    a.DeleteChannel: hearers.delete_channel,
+    a.CreateSubscriber: hearers.create_subscriber,
+    a.DeleteSubscriber: hearers.delete_subscriber,
+    a.LeaseDeliveries: outbox.lease_deliveries,
+    a.FinishDelivery: outbox.finish_delivery,
+    a.FailDelivery: outbox.fail_delivery,
+    a.PostponeDelivery: outbox.postpone_delivery,
+    a.RedeliverDelivery: outbox.redeliver_delivery,
 }
 
 # What can be made of a command before its transaction opens, outside the writer's thread.

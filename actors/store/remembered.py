@@ -8,13 +8,16 @@ import orjson
 from sqlalchemy import Connection, bindparam, delete, insert, select
 from sqlalchemy.exc import DBAPIError
 
+from actors.store.alert_rows import delivery_of
 from actors.store.answers import kept_of, whole_of
 from actors.store.jobs import job_row
+from actors.store.outbox import delivery_row
 from actors.store.prepared import Prepared
 from actors.store.rows import encode, job_of
 from actors.store.tables import commands
 from perenne import errors
 from perenne.errors import InvalidRequest, PerenneError
+from perenne.messages import alert_commands as a
 from perenne.messages import commands as c
 from perenne.messages import records as r
 
@@ -65,7 +68,7 @@ def row_of(command_id: str, body: bytes, answer: Any, seq: int, now: float) -> t
     if isinstance(answer, PerenneError):
         stored = ["!" + type(answer).__name__, answer.args]
     elif isinstance(answer, tuple):
-        stored = ["[Job]", [job.id for job in answer]]
+        stored = ["[Job]", [leased.id for leased in answer]]  # or of deliveries: the command tells
     elif isinstance(answer, r.Job) and answer.lease_token is not None:
         stored = ["Held", answer.id]
     else:
@@ -93,6 +96,11 @@ def answer_of(conn: Connection, command: c.Command, result: str) -> Any:
 
 def _answer_of(conn: Connection, command: c.Command, result: str) -> Any:
     kind, content = orjson.loads(result)
+    if isinstance(command, a.LeaseDeliveries) and kind == "[Job]":
+        found = [row for id in content if (row := delivery_row(conn, id)) is not None]
+        return tuple(
+            delivery_of(row, for_holder=True) for row in found if row.state == "leased" and row.worker == command.worker
+        )
     if kind.startswith("!"):
         return getattr(errors, kind[1:])(*content)
     if kind in ("[Job]", "Held"):

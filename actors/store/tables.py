@@ -285,6 +285,124 @@ watches = Table(
     Index(None, "project_id"),
 )
 
+_FIRING = text("state = 'firing'")
+
+# What the owner should know. Of each fingerprint one at most is firing; `grouped` is what is told in one message.
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("fingerprint", String, nullable=False),
+    Column("severity", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("event", String, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("grouped", String, nullable=False),
+    Column("first_seen", Double, nullable=False),
+    Column("last_seen", Double, nullable=False),
+    Column("resolved_at", Double),
+    Column("count", BigInteger, nullable=False),
+    Column("acknowledged_at", Double),
+    Column("acknowledged_by", String),
+    Column("silenced_by", String),
+    Column("inhibited_by", String),
+    Column("told", Boolean, nullable=False),
+    Column("level", Integer, nullable=False),
+    Index("uq_alerts_firing", "fingerprint", unique=True, sqlite_where=_FIRING, postgresql_where=_FIRING),
+    Index(None, "last_seen", "id"),
+    Index(None, "resolved_at"),
+)
+
+# What happened to alerts, told or held back: what rates are counted by. `summarized`: a summary told of it.
+alert_events = Table(
+    "alert_events",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("alert_id", String, ForeignKey("alerts.id", ondelete="CASCADE"), nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("transition", String, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("held", Boolean, nullable=False),
+    Column("summarized", Boolean, nullable=False),
+    Index(None, "at"),
+    Index(None, "fingerprint", "at"),
+    Index(None, "alert_id"),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("events", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("ends_at", Double, nullable=False),
+)
+
+# `url` and `signing_secret` are secrets: only the sender reads them.
+channels = Table(
+    "channels",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("signing_secret", Text),
+    Column("address", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("delivered_at", Double),
+    Column("error", Text),
+)
+
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("channel_id", String, ForeignKey("channels.id", ondelete="CASCADE"), nullable=False),
+    Column("events", Text, nullable=False),
+    Column("severity", String, nullable=False),
+    Column("quiet_from", String),
+    Column("quiet_until", String),
+    Column("time_zone", String, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index(None, "channel_id"),
+)
+
+_OPEN_DELIVERY = text("state IN ('pending', 'leased')")
+
+# The outbox: a message each.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("alert_id", String, nullable=False),
+    Column("channel_id", String, ForeignKey("channels.id", ondelete="CASCADE"), nullable=False),
+    Column("subscriber_id", String, ForeignKey("subscribers.id", ondelete="CASCADE")),
+    Column("severity", String, nullable=False),
+    Column("grouped", String, nullable=False),
+    Column("entries", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("worker", String),
+    Column("lease_token", String),
+    Column("lease_until", Double),
+    Column("error", Text),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("ix_deliveries_open", "next_at", "id", sqlite_where=_OPEN_DELIVERY, postgresql_where=_OPEN_DELIVERY),
+    Index(None, "subscriber_id", "grouped", "created_at"),
+    Index(None, "channel_id"),
+    Index(None, "state", "updated_at"),
+)
+
 changes = Table(
     "changes",
     metadata,

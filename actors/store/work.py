@@ -11,7 +11,7 @@ from perenne.errors import InvalidRequest, NotFound
 from perenne.messages.commands import SYSTEM_USER, Command
 
 # Entities whose changes their owner may follow.
-TOLD = ("project", "document", "job", "conversation", "message", "run", "watch")
+TOLD = ("project", "document", "job", "conversation", "message", "run", "watch", "alert")
 
 _INSERT_CHANGE = Prepared(insert(changes), "seq", "origin", "origin_seq", "hlc", "entity", "id", "op", "user_id")
 _SAVE = Prepared(text("SAVEPOINT one"))

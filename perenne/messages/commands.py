@@ -23,6 +23,7 @@ from perenne.messages.records import (
 )
 
 SYSTEM_USER = "system"  # the user of commands that our own actors send
+OWNER = "owner"  # the first user's id: whose instance it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -298,7 +298,7 @@ class RunOptions:
     history: tuple[tuple[Role, str], ...] | None = None
 
 
-Entity = Literal["project", "document", "job", "conversation", "message", "run", "watch", "feed"]
+Entity = Literal["project", "document", "job", "conversation", "message", "run", "watch", "alert", "feed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

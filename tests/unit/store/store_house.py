@@ -56,7 +56,7 @@ class StoreHouse:
     def send(self, *commands: c.Command) -> tuple[c.Outcome, ...]:
         return self.writer.submit(commands).result(20)
 
-    def do(self, kind: type[c.Command], user_id: str = "ana", command_id: str | None = None, **fields: Any) -> Any:
+    def do(self, kind: type[c.Command], /, user_id: str = "ana", command_id: str | None = None, **fields: Any) -> Any:
         """One command; its value, or its error raised."""
         id = command_id or f"cmd-{next(self._numbers)}"
         (outcome,) = self.send(kind(command_id=id, user_id=user_id, **fields))
@@ -64,7 +64,7 @@ class StoreHouse:
             raise outcome.error
         return outcome.value
 
-    def system(self, kind: type[c.Command], **fields: Any) -> Any:
+    def system(self, kind: type[c.Command], /, **fields: Any) -> Any:
         return self.do(kind, user_id=c.SYSTEM_USER, **fields)
 
     def ask(self, question: Any, *args: Any, **kwargs: Any) -> Any:

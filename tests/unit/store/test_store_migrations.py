@@ -18,6 +18,7 @@ from actors.store.migrate import _config, held_revision, migrate, migrate_back, 
 from actors.store.tables import metadata
 from actors.store.terms import passage_terms
 from perenne.errors import ConfigurationError, StorageFailed, Unavailable
+from perenne.messages import alert_commands as a
 from perenne.messages import commands as c
 from perenne.messages.search import Filters
 from perenne.settings import load_settings
@@ -157,6 +158,29 @@ def test_a_database_goes_back_version_by_version_and_comes_again_with_all_that_i
     again = StoreHouse(house.home, url=house.url)
     again._numbers = house._numbers
     assert_works(again)
+    again.close()
+
+
+def test_alerts_go_with_their_tables_and_are_raised_anew_in_an_instance_that_comes_again(house: StoreHouse) -> None:
+    def raised(house: StoreHouse) -> None:
+        house.do(a.CreateChannel, channel_id="n", name="n", kind="apprise", url="json://example.org/secret", address="json://…")
+        house.do(a.CreateSubscriber, subscriber_id="s", name="s", channel_id="n")
+        house.do(a.CreateSilence, silence_id="z", events=("job.*",), ends_at=house.clock.now() + 1)
+        house.system(a.RaiseAlert, alert_id="x", fingerprint="x", severity="critical", event="disk.full", title="full")
+        assert house.rows("SELECT alert_id, state FROM deliveries") == [("x", "pending")]
+
+    running = StoreHouse(house.home, url=house.url)
+    running._numbers = house._numbers
+    raised(running)
+    running.close()
+    before, engine, path = rows_of(house.url), writing_engine(house.url), sqlite_path(house.url)
+    while migrate_back(engine, path)[0] != "0009":
+        pass
+    assert_same(rows_of(house.url), before)
+    migrate(engine, path)
+    again = StoreHouse(house.home, url=house.url)
+    again._numbers = house._numbers
+    raised(again)
     again.close()
 
 
