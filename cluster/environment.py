@@ -53,9 +53,10 @@ def client_environment(settings: Settings) -> dict[str, str]:
 
 
 def igniter_environment(settings: Settings) -> dict[str, str]:
-    """What the igniter needs beside the head's environment: it makes the settings that every actor is given. The address of the
-    database holds a password, and nobody else has it in the environment."""
-    return {} if settings.store.url is None else {"PERENNE_DATABASE_URL": settings.store.url}
+    """What the igniter needs beside the head's environment: it makes the settings that every actor is given. The addresses of the
+    database and of Redis hold passwords, and nobody else has them in the environment."""
+    secret = {"PERENNE_DATABASE_URL": settings.store.url, "PERENNE_REDIS_URL": settings.redis_url}
+    return {name: value for name, value in secret.items() if value is not None}
 
 
 def _serve_environment(settings: Settings, ports: Ports) -> dict[str, str]:

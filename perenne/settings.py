@@ -4,11 +4,12 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from perenne.errors import ConfigurationError
 
@@ -99,6 +100,61 @@ class EdgeSettings(_Frozen):
     haproxy: bool = True
 
 
+class SupervisionSettings(_Frozen):
+    """When a child that does not stay up takes its group down, and how long a held group rests. See docs/supervision.md."""
+
+    window_s: float = Field(default=60.0, gt=0)
+    starts_max: int = Field(default=10, ge=4)  # of one child in a window; one more, and its group is started anew, then held
+    hold_s: float = Field(default=60.0, gt=0)  # then it is tried again; each time in vain doubles it
+    hold_max_s: float = Field(default=900.0, gt=0)
+    drain_s: float = Field(default=5.0, ge=0)  # how long a stop waits for answers that are being written
+
+
+class DiskSettings(_Frozen):
+    """`reserve_bytes` of the home's disk stay free: below it nothing new is written. None: 1 % of the disk, at least 256 MB, at most
+    2 GB."""
+
+    reserve_bytes: int | None = Field(default=None, ge=0)
+    logs_bytes_max: int = Field(default=256 << 20, ge=1 << 20)  # of Ray's logs, which are trimmed above it
+
+
+class MemorySettings(_Frozen):
+    """Budgets in bytes of memory (PSS), by the beginning of a child's name; 0: none. Below `low_share` of the machine's memory free,
+    what can leave leaves."""
+
+    low_share: float = Field(default=0.08, ge=0, lt=1)
+    budgets: dict[str, int] = Field(
+        default_factory=lambda: {
+            "StoreWriter": 1 << 30,
+            "StoreReader": 1 << 30,
+            "IndexShard": 4 << 30,
+            "BlobStore": 512 << 20,
+            "RunHost": 1 << 30,
+            "IngestHost": 1 << 30,
+        }
+    )
+
+    def budget_of(self, child: str) -> int:
+        """Of the longest beginning that fits; 0: none."""
+        fits = [name for name in self.budgets if child.startswith(name)]
+        return self.budgets[max(fits, key=len)] if fits else 0
+
+
+class OutgoingSettings(_Frozen):
+    """How messages leave by channels. `allow`: networks that may be connected to besides public addresses, such as 192.168.1.0/24 for a
+    mail server at home. `ca_file`: certificates to trust instead of the usual ones."""
+
+    allow: tuple[str, ...] = ()
+    ca_file: str | None = None
+
+    @field_validator("allow")
+    @classmethod
+    def _networks(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        for each in allow:
+            ip_network(each)  # a ValueError says what is wrong
+        return allow
+
+
 class Settings(_Frozen):
     """All of it. `home` holds all state of one instance; `ray_dir` is Ray's short temporary folder."""
 
@@ -117,6 +173,11 @@ class Settings(_Frozen):
     ingest: IngestSettings = IngestSettings()
     index: IndexSettings = IndexSettings()
     edge: EdgeSettings = EdgeSettings()
+    outgoing: OutgoingSettings = OutgoingSettings()
+    redis_url: str | None = Field(default=None, repr=False)  # redis://…: hints travel by it too; nothing is kept there
+    supervision: SupervisionSettings = SupervisionSettings()
+    disk: DiskSettings = DiskSettings()
+    memory: MemorySettings = MemorySettings()
     health_period_s: float = 1.0
     chaos: bool = False  # opens hooks that tests use to break things; never set in a shipped configuration
 
@@ -197,6 +258,8 @@ def load_settings(env: Mapping[str, str] = os.environ, configs: Path = CONFIGS) 
         values["edge"] = _merge(values.get("edge") or {}, {"behind_tls_proxy": env["PERENNE_BEHIND_TLS_PROXY"]})
     if env.get("PERENNE_DATABASE_URL"):
         values["store"] = _merge(values.get("store") or {}, {"url": env["PERENNE_DATABASE_URL"]})
+    if env.get("PERENNE_REDIS_URL"):
+        values["redis_url"] = env["PERENNE_REDIS_URL"]
     if env.get("PERENNE_CHAOS") == "1":
         values["chaos"] = True
     try:
