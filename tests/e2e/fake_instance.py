@@ -313,7 +313,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.json(one.add(part.get_filename() or "file", content), 202)
             case ("GET", "documents"):
                 one.move()
-                self.json(_page(d for d in one.documents.values() if given.get("state") in (None, d["state"])))
+                found = [d for d in one.documents.values() if given.get("state") in (None, d["state"])]
+                begin, limit = int(given.get("after", 0)), int(given["limit"])
+                more = str(begin + limit) if begin + limit < len(found) else None
+                self.json(_page(found[begin : begin + limit]) | {"next": more})
             case ("DELETE", "documents", id):
                 one.documents.pop(id, None)
                 self.json({"id": id})

@@ -36,8 +36,8 @@ export const api = {
   projects: () => whole<Project>((after) => get(`/api/projects${query({ limit: 200, after })}`)),
   createProject: (name: string) => send<Project>("POST", "/api/projects", { name }),
 
-  documents: (project: string, state: string | null, after: string | null) =>
-    get<Page<Document>>(`/api/documents${query({ project, state, limit: 50, after })}`),
+  documents: (project: string, state: string | null, after: string | null, leave: AbortSignal) =>
+    get<Page<Document>>(`/api/documents${query({ project, state, limit: 50, after })}`, leave),
   deleteDocument: (document: string) => send<unknown>("DELETE", `/api/documents/${id(document)}`),
   documentText: (document: string, start: number, end: number) =>
     get<DocumentText>(`/api/documents/${id(document)}/text${query({ start, end })}`),
@@ -57,7 +57,8 @@ export const api = {
   cancelJob: (job: string) => send<Job>("POST", `/api/jobs/${id(job)}/cancel`),
   retryJob: (job: string, password?: string) => send<Job>("POST", `/api/jobs/${id(job)}/retry`, password ? { password } : {}),
 
-  conversations: (project: string, after: string | null) => get<Page<Conversation>>(`/api/conversations${query({ project, limit: 100, after })}`),
+  conversations: (project: string, after: string | null, leave: AbortSignal) =>
+    get<Page<Conversation>>(`/api/conversations${query({ project, limit: 100, after })}`, leave),
   deleteConversation: (conversation: string) => send<unknown>("DELETE", `/api/conversations/${id(conversation)}`),
   messages: (conversation: string) =>
     whole<Message>((after) => get(`/api/conversations/${id(conversation)}/messages${query({ limit: 200, after })}`)),

@@ -13,7 +13,7 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-async function once<T>(method: string, path: string, body: unknown, headers: Record<string, string>): Promise<T> {
+async function once<T>(method: string, path: string, body: unknown, headers: Record<string, string>, leave?: AbortSignal): Promise<T> {
   let response: Response;
   const key = currentKey();
   try {
@@ -21,7 +21,7 @@ async function once<T>(method: string, path: string, body: unknown, headers: Rec
       method,
       headers: { ...authorization(key), ...headers, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
       body: body === undefined ? null : JSON.stringify(body),
-      signal: AbortSignal.timeout(READ_MS),
+      signal: leave ? AbortSignal.any([leave, AbortSignal.timeout(READ_MS)]) : AbortSignal.timeout(READ_MS),
       cache: "no-store",
     });
   } catch (cause) {
@@ -44,8 +44,9 @@ export async function check(key: string): Promise<void> {
   if (!response.ok) throw apiErrorOf(response.status, await response.text(), response.headers.get("Retry-After"));
 }
 
-export function get<T>(path: string): Promise<T> {
-  return once<T>("GET", path, undefined, {});
+/** A read; given up when `leave` fires. */
+export function get<T>(path: string, leave?: AbortSignal): Promise<T> {
+  return once<T>("GET", path, undefined, {}, leave);
 }
 
 /** A request that changes nothing worth an id: tried once. */

@@ -7,6 +7,7 @@ import { ErrorNotice } from "@/components/Notice";
 import { api, keys } from "@/lib/api";
 import { useStanding } from "@/lib/live/Live";
 import { nextPage } from "@/lib/nextPage";
+import { pagesOf } from "@/lib/pages";
 import type { Conversation } from "@/lib/types";
 import { go } from "@/lib/url";
 import { useWords } from "@/lib/words";
@@ -17,9 +18,7 @@ export function ConversationList({ project, open, onChoose }: { project: string;
   const t = useWords();
   const list = useInfiniteQuery({
     queryKey: keys.conversations(project),
-    queryFn: ({ pageParam }) => api.conversations(project, pageParam),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next,
+    ...pagesOf((after, leave) => api.conversations(project, after, leave)),
     refetchInterval: useStanding() ? false : BY_CLOCK_MS,
   });
   const held = list.data?.pages.flatMap((page) => page.items) ?? [];

@@ -2,6 +2,7 @@ import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tansta
 
 import { api, keys } from "@/lib/api";
 import { useStanding } from "@/lib/live/Live";
+import { pagesOf } from "@/lib/pages";
 import type { Document, Job } from "@/lib/types";
 
 /** How often the lists are asked for: while something moves, and while nothing does. */
@@ -27,9 +28,7 @@ export function useDocuments(project: string, state: string | null) {
   });
   const list = useInfiniteQuery({
     queryKey: [...keys.documents(project), state],
-    queryFn: ({ pageParam }) => api.documents(project, state, pageParam),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next,
+    ...pagesOf((after, leave) => api.documents(project, state, after, leave)),
     refetchInterval: (query) =>
       query.state.data?.pages.some((page) => page.items.some(moving)) || jobs.data?.items.some(working) ? movingMs : stillMs,
   });

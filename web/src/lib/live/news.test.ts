@@ -57,6 +57,27 @@ describe("a change", () => {
     expect(shown.at(-1)).toBe(40);
   });
 
+  it("is read though the read of something else hangs, and of the same thing after a while", async () => {
+    // One page of the chats that hung held back the news of everything.
+    const never = () => new Promise<string>(() => undefined);
+    let asked = 0;
+    const jobs = new QueryObserver(cache, { queryKey: keys.jobs("prj_1"), queryFn: () => (asked += 1) });
+    const chats = new QueryObserver(cache, { queryKey: keys.conversations("prj_1"), queryFn: never, initialData: "old" });
+    const leave = [jobs.subscribe(() => undefined), chats.subscribe(() => undefined)];
+    await vi.advanceTimersByTimeAsync(0);
+    const news = new News(cache);
+    news.tell(change("conversation", "cnv_1"));
+    await vi.advanceTimersByTimeAsync(200);
+    news.tell(change("job", "job_1"));
+    await vi.advanceTimersByTimeAsync(200);
+    expect(asked).toBe(2);
+    chats.setOptions({ queryKey: keys.conversations("prj_1"), queryFn: () => "new" });
+    news.tell(change("conversation", "cnv_2"));
+    await vi.advanceTimersByTimeAsync(5_500);
+    expect(chats.getCurrentResult().data).toBe("new");
+    leave.forEach((each) => each());
+  });
+
   it("that deletes a chat takes what is shown of it", async () => {
     cache.setQueryData(keys.messages("cnv_1"), ["a question"]);
     new News(cache).tell(change("conversation", "cnv_1", null, "delete"));

@@ -4,6 +4,7 @@ import { keys } from "../api";
 import type { Change } from "./socket";
 
 const GATHER_MS = 150; // a file of a thousand lines tells a thousand changes
+const WAIT_MS = 5_000; // for what is read, at most: a read that hangs is begun anew by the next change
 
 /** What of the cache a change makes old. */
 export function madeOld(change: Change): QueryKey[] {
@@ -27,11 +28,16 @@ export function madeOld(change: Change): QueryKey[] {
 
 const EVERYTHING: readonly QueryKey[] = [keys.projects, keys.allDocuments, keys.allJobs, keys.allConversations, keys.allMessages, keys.allTexts, keys.watches];
 
-/** Has what changed read again, all of a moment at once. What changes while it is read is read after that: a fetch is never begun anew
- * because of the next change, or under a stream of changes none would come to its end. */
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Has what changed read again, all of a moment at once, and each kind of thing by itself: one whose read hangs holds no other up. What
+ * changes while it is read is read after that: a fetch is not begun anew because of the next change, or under a stream of changes none
+ * would come to its end. */
 export class News {
-  private readonly waiting = new Map<string, QueryKey>();
-  private busy = false;
+  private readonly waiting = new Set<string>();
+  private readonly busy = new Set<string>();
 
   constructor(private readonly cache: QueryClient) {}
 
@@ -45,19 +51,18 @@ export class News {
   }
 
   private old(which: readonly QueryKey[]): void {
-    for (const key of which) this.waiting.set(JSON.stringify(key), key);
-    void this.spread();
+    for (const key of which) void this.spread(key, JSON.stringify(key));
   }
 
-  private async spread(): Promise<void> {
-    if (this.busy) return;
-    this.busy = true;
-    while (this.waiting.size > 0) {
-      await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
-      const which = [...this.waiting.values()];
-      this.waiting.clear();
-      await Promise.all(which.map((queryKey) => this.cache.invalidateQueries({ queryKey })));
+  private async spread(queryKey: QueryKey, name: string): Promise<void> {
+    this.waiting.add(name);
+    if (this.busy.has(name)) return;
+    this.busy.add(name);
+    while (this.waiting.has(name)) {
+      await pause(GATHER_MS);
+      this.waiting.delete(name);
+      await Promise.race([this.cache.invalidateQueries({ queryKey }), pause(WAIT_MS)]);
     }
-    this.busy = false;
+    this.busy.delete(name);
   }
 }
