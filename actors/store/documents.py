@@ -26,11 +26,11 @@ from perenne.messages.records import Document, Job
 TITLE_CHARS_MAX = 1_000
 
 _DOCUMENT = Prepared(select(documents).where(documents.c.id == bindparam("id_")), "id_")
-_IN_PROJECT = documents.join(document_projects, document_projects.c.document_id == documents.c.id)
+IN_PROJECT = documents.join(document_projects, document_projects.c.document_id == documents.c.id)
 # Not sorted by the database: SQLite would read all of the user's documents in the order of their times, not the few with this name.
 _BY_EXTERNAL = Prepared(
     select(documents)
-    .select_from(_IN_PROJECT)
+    .select_from(IN_PROJECT)
     .where(
         documents.c.user_id == bindparam("user_"),
         documents.c.external_id == bindparam("external_"),
@@ -42,7 +42,7 @@ _BY_EXTERNAL = Prepared(
 )
 _BY_BLOB = Prepared(
     select(documents)
-    .select_from(_IN_PROJECT)
+    .select_from(IN_PROJECT)
     .where(
         documents.c.user_id == bindparam("user_"),
         documents.c.blob_hash == bindparam("blob_"),
@@ -83,15 +83,15 @@ def document_row(conn: Connection, document_id: str) -> Any:
 
 def by_external_id(conn: Connection, user_id: str, project_id: str, external_id: str) -> Any:
     """The oldest document of this name, None when there is none."""
-    return min(_BY_EXTERNAL.all(conn, user_id, external_id, project_id), key=_oldest, default=None)
+    return min(_BY_EXTERNAL.all(conn, user_id, external_id, project_id), key=oldest, default=None)
 
 
 def by_blob(conn: Connection, user_id: str, project_id: str, blob_hash: str) -> list[Any]:
     """Every document of these bytes, the oldest first."""
-    return sorted(_BY_BLOB.all(conn, user_id, blob_hash, project_id), key=_oldest)
+    return sorted(_BY_BLOB.all(conn, user_id, blob_hash, project_id), key=oldest)
 
 
-def _oldest(row: Any) -> tuple[float, str]:
+def oldest(row: Any) -> tuple[float, str]:
     return row.created_at, row.id
 
 

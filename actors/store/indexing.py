@@ -1,18 +1,18 @@
 """The command that makes documents findable: text, passages, terms and vectors in one transaction."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import bindparam, update
 
-from actors.store.documents import TITLE_CHARS_MAX, by_external_id, document_row, insert_document
-from actors.store.erasure import cancel_jobs, count_in, erase_passages, link, projects_of
+from actors.store.additions import Additions, by_external_ids, by_ids
+from actors.store.documents import TITLE_CHARS_MAX, by_external_id, document_row
+from actors.store.erasure import cancel_jobs, erase_passages, link, projects_of
 from actors.store.jobs import held, job_row, record_progress, set_checkpoint
-from actors.store.lexicon import lexicon
-from actors.store.prepared import Prepared
 from actors.store.projects import project_row
 from actors.store.rows import encode, job_of
-from actors.store.tables import chunks, document_texts, documents, vectors
+from actors.store.tables import documents
 from actors.store.terms import passage_terms
 from actors.store.work import Work, read_meta, write_meta
 from perenne.errors import InvalidRequest, NotFound
@@ -21,29 +21,6 @@ from perenne.messages.records import Job
 
 TEXT_PIECE_CHARS = 32_768  # one row of a document's text
 
-_INSERT_TEXT = Prepared(insert(document_texts), "document_id", "start", "end", "text")
-_INSERT_CHUNK = Prepared(
-    insert(chunks), "id", "document_id", "language", "ordinal", "start", "end", "page", "heading_path", "text"
-)
-_INSERT_VECTOR = Prepared(insert(vectors), "space", "chunk_id", "document_id", "seq", "data")
-_UPDATE = Prepared(
-    update(documents)
-    .where(documents.c.id == bindparam("id_"))
-    .values(
-        title=bindparam("title_"),
-        external_id=bindparam("external_"),
-        language=bindparam("language_"),
-        pages=bindparam("pages_"),
-        chunks=bindparam("chunks_"),
-        characters=bindparam("characters_"),
-        state=bindparam("state_"),
-        reason=None,
-        code=None,
-        details=None,
-        updated_at=bindparam("now_"),
-    ),
-    "id_", "title_", "external_", "language_", "pages_", "chunks_", "characters_", "state_", "now_",
-)  # fmt: skip
 _LET_GO_OF_FILE = (
     update(documents)
     .where(documents.c.id == bindparam("id_"))
@@ -67,98 +44,138 @@ def terms_of(command: StoreDocuments) -> list[list[Terms]]:
     ]
 
 
+@dataclass(slots=True)
+class _Known:
+    """What is known while one command is done: what it adds, and what was there before it."""
+
+    additions: Additions = field(default_factory=Additions)
+    by_id: dict[str, Any] = field(default_factory=dict[str, Any])
+    by_external: dict[str, Any] = field(default_factory=dict[str, Any])
+    dimension: int | None = None  # of a vector in the command's space
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The document that a part goes into, as it is before."""
+
+    id: str
+    title: str
+    external_id: str | None
+    language: str | None
+    pages: int | None
+    chunks: int
+    characters: int
+    project_ids: tuple[str, ...]
+    new: bool
+
+
 def store_documents(work: Work, command: StoreDocuments) -> Job:
     job = held(work, command, command.job_id, command.lease_token)
     if project_row(work.conn, command.project_id, job.user_id) is None:
         raise NotFound("project", command.project_id)
     terms: list[list[Terms]] = work.prepared if work.prepared is not None else terms_of(command)
+    known = _Known(by_id=by_ids(work.conn, [each.document_id for each in command.documents]))
+    external_ids = [each.external_id for each in command.documents if each.external_id is not None]
+    known.by_external = by_external_ids(work.conn, job.user_id, command.project_id, external_ids)
     open_id: str | None = job.open_document_id
     for each, its_terms in zip(command.documents, terms, strict=True):
         if job.kind == "jsonl" and not each.first and open_id is None:
             continue  # its document was deleted or replaced since the part before
-        stored_id = _store(work, command, job, each, its_terms)
+        stored_id = _store(work, command, job, each, its_terms, known)
         open_id = stored_id if job.kind == "jsonl" and not each.last else None
+    known.additions.write(work)
     record_progress(work, job.id, command.lease_s, command.done, command.total, command.unit)
     set_checkpoint(work, job.id, command.checkpoint, open_id)
     work.change("job", job.id, "update")
     return job_of(job_row(work.conn, job.id), for_holder=True)
 
 
-def _target(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument) -> Any:
-    """The row of the document that this is (a part of); made when there is none."""
+def _row(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument, known: _Known) -> Any:
+    """The document's row as the database has it, None when there is none. What this command touched already is written first."""
+    row = known.by_id.get(each.document_id)
+    if row is None and each.external_id is not None:
+        row = known.by_external.get(each.external_id)
+    additions = known.additions
+    touched = each.document_id in additions.touched or (row is not None and row.id in additions.touched)
+    if not touched and each.external_id not in additions.named:
+        return row
+    additions.write(work)
     row = document_row(work.conn, each.document_id)
     if row is None and each.external_id is not None:
         row = by_external_id(work.conn, job.user_id, command.project_id, each.external_id)
-    if row is not None:
-        if row.user_id != job.user_id:
+    return row
+
+
+def _target(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument, known: _Known) -> _Target:
+    """The document that this is (a part of); made when there is none. A first part finds it without passages."""
+    row = _row(work, command, job, each, known)
+    if row is None:
+        if job.kind == "document" or not each.first:
             raise NotFound("document", each.document_id)
-        if each.first and job.kind == "jsonl":
-            _take_over(work, command.project_id, row, each)
-        return row
-    if job.kind == "document" or not each.first:
+        title = each.title.strip()[:TITLE_CHARS_MAX] or each.external_id or each.document_id
+        work.change("document", each.document_id, "insert")
+        return _Target(each.document_id, title, each.external_id, None, None, 0, 0, (command.project_id,), True)
+    if row.user_id != job.user_id:
         raise NotFound("document", each.document_id)
-    insert_document(
-        work,
-        command.project_id,
-        {
-            "id": each.document_id,
-            "user_id": job.user_id,
-            "title": each.title.strip()[:TITLE_CHARS_MAX] or each.external_id or each.document_id,
-            "external_id": each.external_id,
-            "size_bytes": len(each.text.encode()),
-            "state": "indexing",
-        },
-    )
-    return document_row(work.conn, each.document_id)
+    if each.first and job.kind == "jsonl":
+        _take_over(work, command.project_id, row, each)
+    project_ids = projects_of(work, row.id)
+    if not each.first:
+        place = (row.language, row.pages, row.chunks, row.characters)
+        return _Target(row.id, row.title, row.external_id, *place, project_ids, False)
+    erase_passages(work, row.id, project_ids)
+    return _Target(row.id, row.title, row.external_id, None, None, 0, 0, project_ids, False)
 
 
-def _row_bytes(work: Work, space: str, each: IndexedDocument) -> int:
+def _row_bytes(work: Work, space: str, each: IndexedDocument, known: _Known) -> int:
     """The length of one vector, the same for all of a space. InvalidRequest for any other."""
     if not each.vectors:
         return 0
     size, rest = divmod(len(each.vectors), max(1, len(each.chunks)))
     if rest or size == 0 or size % 4 or not each.chunks:
         raise InvalidRequest(f"{len(each.vectors)} bytes of vectors do not fit {len(each.chunks)} chunks", "vectors")
-    known = read_meta(work.conn, f"dimension:{space}")
-    if known is None:
-        write_meta(work.conn, f"dimension:{space}", str(size // 4))
-    elif int(known) != size // 4:
-        raise InvalidRequest(f"the space {space!r} has {known} dimensions, the vectors {size // 4}", "vectors")
+    if known.dimension is None:
+        held = read_meta(work.conn, f"dimension:{space}")
+        if held is None:
+            write_meta(work.conn, f"dimension:{space}", str(size // 4))
+        known.dimension = size // 4 if held is None else int(held)
+    if known.dimension != size // 4:
+        raise InvalidRequest(f"the space {space!r} has {known.dimension} dimensions, the vectors {size // 4}", "vectors")
     return size
 
 
-def _store(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument, terms: Sequence[Terms]) -> str:
-    size = _row_bytes(work, command.space, each)
-    row = _target(work, command, job, each)
-    project_ids = projects_of(work, row.id)
-    if each.first:
-        erase_passages(work, row.id, project_ids)
-    chunk_count, characters = (0, 0) if each.first else (row.chunks, row.characters)
-    _check_spans(each.chunks, characters + len(each.text))
+def _store(work: Work, command: StoreDocuments, job: Any, each: IndexedDocument, terms: Sequence[Terms], known: _Known) -> str:
+    size = _row_bytes(work, command.space, each, known)
+    target = _target(work, command, job, each, known)
+    characters = target.characters + len(each.text)
+    _check_spans(each.chunks, characters)
     if not each.first:
-        _check_follows(each, characters)
-    _insert_text(work, row.id, characters, each.text)
-    seq = work.change("passages", row.id, "set" if each.first else "add")
-    if each.chunks:
-        _insert_chunks(work, command.space, row.id, each, terms, size, seq)
-        count_in(work, project_ids, 0, len(each.chunks))
-    work.searched(project_ids, seq)
-    title = each.title.strip()[:TITLE_CHARS_MAX] or row.title
-    pages = max((p for p in (row.pages if not each.first else None, each.pages) if p is not None), default=None)
-    _UPDATE.run(
-        work.conn,
-        row.id,
-        title,
-        each.external_id if each.external_id is not None else row.external_id,
-        each.language or (None if each.first else row.language),
-        pages,
-        chunk_count + len(each.chunks),
-        characters + len(each.text),
+        _check_follows(each, target.characters)
+    additions = known.additions
+    _add_text(additions, target.id, target.characters, each.text)
+    seq = work.change("passages", target.id, "set" if each.first else "add")
+    _add_chunks(work, additions, command.space, target.id, each, terms, size, seq)
+    additions.count(target.project_ids, int(target.new), len(each.chunks), seq)
+    external_id = each.external_id if each.external_id is not None else target.external_id
+    made: tuple[Any, ...] = (
+        each.language or target.language,
+        max((pages for pages in (target.pages, each.pages) if pages is not None), default=None),
+        target.chunks + len(each.chunks),
+        characters,
         "indexed" if each.last else "indexing",
-        work.now,
     )
-    work.change("document", row.id, "update")
-    return row.id
+    if target.new:
+        size_bytes = len(each.text.encode())
+        additions.documents.append((target.id, job.user_id, target.title, external_id, size_bytes, *made, work.now, work.now))
+        additions.links.append((command.project_id, target.id, work.now))
+    else:
+        title = each.title.strip()[:TITLE_CHARS_MAX] or target.title
+        additions.updates.append((target.id, title, external_id, *made, work.now))
+    additions.touched.add(target.id)
+    if external_id is not None:
+        additions.named.add(external_id)
+    work.change("document", target.id, "update")
+    return target.id
 
 
 def _check_spans(new: Sequence[NewChunk], total: int) -> None:
@@ -186,38 +203,30 @@ def _check_follows(each: IndexedDocument, at: int) -> None:
             )
 
 
-def _insert_text(work: Work, document_id: str, at: int, added: str) -> None:
-    pieces = [added[i : i + TEXT_PIECE_CHARS] for i in range(0, len(added), TEXT_PIECE_CHARS)]
-    starts = range(at, at + len(added), TEXT_PIECE_CHARS)
-    rows = [(document_id, start, start + len(piece), piece) for start, piece in zip(starts, pieces, strict=True)]
-    _INSERT_TEXT.many(work.conn, rows)
+def _add_text(additions: Additions, document_id: str, at: int, added: str) -> None:
+    for start in range(0, len(added), TEXT_PIECE_CHARS):
+        piece = added[start : start + TEXT_PIECE_CHARS]
+        additions.texts.append((document_id, at + start, at + start + len(piece), piece))
 
 
-def _insert_chunks(
-    work: Work, space: str, document_id: str, each: IndexedDocument, terms: Sequence[Terms], size: int, seq: int
+def _add_chunks(
+    work: Work,
+    additions: Additions,
+    space: str,
+    document_id: str,
+    each: IndexedDocument,
+    terms: Sequence[Terms],
+    size: int,
+    seq: int,
 ) -> None:
+    data = memoryview(each.vectors)
     ids = work.chunk_ids(len(each.chunks))
-    _INSERT_CHUNK.many(
-        work.conn,
-        [
-            (
-                chunk_id,
-                document_id,
-                chunk.language or each.language,
-                chunk.ordinal,
-                chunk.start,
-                chunk.end,
-                chunk.page,
-                encode(chunk.heading_path) if chunk.heading_path else None,
-                chunk.text,
-            )
-            for chunk_id, chunk in zip(ids, each.chunks, strict=True)
-        ],
-    )
-    lexicon(work.conn).remember(work.conn, [(id, title, body) for id, (title, body) in zip(ids, terms, strict=True)])
-    if size:
-        data = memoryview(each.vectors)
-        _INSERT_VECTOR.many(
-            work.conn,
-            [(space, chunk_id, document_id, seq, bytes(data[i * size : (i + 1) * size])) for i, chunk_id in enumerate(ids)],
+    for i, (id, chunk, (title, body)) in enumerate(zip(ids, each.chunks, terms, strict=True)):
+        headings = encode(chunk.heading_path) if chunk.heading_path else None
+        language = chunk.language or each.language
+        additions.chunks.append(
+            (id, document_id, language, chunk.ordinal, chunk.start, chunk.end, chunk.page, headings, chunk.text)
         )
+        additions.terms.append((id, title, body))
+        if size:
+            additions.vectors.append((space, id, document_id, seq, bytes(data[i * size : (i + 1) * size])))
