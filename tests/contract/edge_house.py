@@ -1,11 +1,14 @@
 """A house for the edge's tests: the real store and files in a folder, a run host that answers as it is told, uvicorn before it."""
 
 import asyncio
+import contextlib
 import hashlib
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,15 @@ import uvicorn
 
 from actors.blobs.actor import BlobStore
 from actors.store.actor import StoreReader, StoreWriter
+from actors.store.database import sqlite_path, writing_engine
+from actors.store.migrate import migrate
 from perenne import names
 from perenne.errors import InvalidRequest
 from perenne.ids import new_id
 from perenne.messages.commands import (
     AppendRunEvents,
     CloseRun,
+    Command,
     CreateKey,
     CreateProject,
     CreateUser,
@@ -34,6 +40,7 @@ from perenne.settings import ModelSettings, Settings
 from perenne.store import Store
 from perenne.testing import FakeDirectory, FakeEmbedder, FakeLanguage, eventually
 from serve.http import build_app
+from tests.unit.store import store_house
 
 CITATION = Citation(
     number=1,
@@ -192,8 +199,8 @@ def secret(label: str) -> str:
     return f"pk_{label}"
 
 
-async def make_key(store: Store, label: str, user_id: str, scopes: tuple[str, ...], project_id: str | None = None) -> str:
-    command = CreateKey(
+def _key(label: str, user_id: str, scopes: tuple[str, ...], project_id: str | None = None) -> CreateKey:
+    return CreateKey(
         command_id=new_id("cmd"),
         user_id="system",
         key_id=f"key_{label}",
@@ -203,22 +210,72 @@ async def make_key(store: Store, label: str, user_id: str, scopes: tuple[str, ..
         scopes=scopes,  # type: ignore[arg-type]
         project_id=project_id,
     )
-    return (await store.write(command)).id
+
+
+async def make_key(store: Store, label: str, user_id: str, scopes: tuple[str, ...], project_id: str | None = None) -> str:
+    return (await store.write(_key(label, user_id, scopes, project_id))).id
 
 
 async def _furnish(house: House) -> None:
-    store = house.store
-    for user in ("owner", "other"):
-        await store.write(CreateUser(command_id=new_id("cmd"), user_id="system", new_user_id=user, name=user))
-        project = CreateProject(command_id=new_id("cmd"), user_id=user, project_id=new_id("prj"), name="default")
-        house.projects[user] = (await store.write(project)).id
-    await make_key(store, "owner", "owner", ("read", "write", "admin"))
-    await make_key(store, "other", "other", ("read", "write", "admin"))
-    await make_key(store, "reader", "owner", ("read",))
-    await make_key(store, "writer", "owner", ("write",))
-    await make_key(store, "bound", "owner", ("read", "write", "admin"), house.projects["owner"])
-    await make_key(store, "revoked", "owner", ("read", "write", "admin"))
-    await store.write(RevokeKey(command_id=new_id("cmd"), user_id="owner", key_id="key_revoked"))
+    """All in one transaction: a flush to disk for each would be most of what a house takes."""
+    house.projects = {user: new_id("prj") for user in ("owner", "other")}
+    everything = ("read", "write", "admin")
+    commands: list[Command] = []
+    for user, project_id in house.projects.items():
+        commands.append(CreateUser(command_id=new_id("cmd"), user_id="system", new_user_id=user, name=user))
+        commands.append(CreateProject(command_id=new_id("cmd"), user_id=user, project_id=project_id, name="default"))
+    commands += (
+        _key("owner", "owner", everything),
+        _key("other", "other", everything),
+        _key("reader", "owner", ("read",)),
+        _key("writer", "owner", ("write",)),
+        _key("bound", "owner", everything, house.projects["owner"]),
+        _key("revoked", "owner", everything),
+        RevokeKey(command_id=new_id("cmd"), user_id="owner", key_id="key_revoked"),
+    )
+    for outcome in await house.store.submit(*commands):
+        if outcome.error is not None:
+            raise outcome.error
+
+
+@cache
+def _empty_database() -> bytes:
+    """SQLite's file after all migrations. Each house begins with a copy: to run them anew would be most of what it takes, and their
+    own tests do (tests/unit/store/test_store_migrations.py)."""
+    with tempfile.TemporaryDirectory() as home:
+        url = store_house.on_sqlite(Path(home))
+        migrate(writing_engine(url), None)  # its pool keeps no connection: the log is in the file when this returns
+        path = sqlite_path(url)
+        assert path is not None
+        assert not path.with_name(f"{path.name}-wal").exists()
+        return path.read_bytes()
+
+
+def lay_database(url: str) -> None:
+    """An empty database of this version where SQLite's file will be, unless there is one."""
+    path = sqlite_path(url)
+    if path is not None and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_bytes(_empty_database())
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which looks ten times a second whether it shall end; this one hears of it at once."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = asyncio.Event()
+
+    def end(self) -> None:
+        self.should_exit = True
+        self._ended.set()
+
+    async def main_loop(self) -> None:
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks = (ticks + 1) % 864_000
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), 0.1)
 
 
 def free_port() -> int:
@@ -242,6 +299,7 @@ async def house_in(folder: Path, dist: Path | None = None, **edge: Any) -> Async
     settings = settings_in(folder, **edge)
     directory = FakeDirectory()
     store = Store(directory)
+    lay_database(settings.database_url)
     tree, language, embedder, ingest, runs = Tree(), FakeLanguage(), FakeEmbedder(), Ingest(), Answering(store)
     directory.put(names.SUPERVISOR, tree)
     writer = StoreWriter(names.STORE_WRITER, settings, directory)
@@ -257,15 +315,13 @@ async def house_in(folder: Path, dist: Path | None = None, **edge: Any) -> Async
     await _furnish(house)
     house.app = build_app(settings, directory, *([dist] if dist else []))
     port = free_port()
-    house.server = server = uvicorn.Server(
-        uvicorn.Config(house.app, port=port, log_level="warning", timeout_graceful_shutdown=2)
-    )
+    house.server = server = Server(uvicorn.Config(house.app, port=port, log_level="warning", timeout_graceful_shutdown=2))
     serving = asyncio.create_task(server.serve())
     await eventually(lambda: server.started, within_s=10)
     house.address = f"http://127.0.0.1:{port}"
     try:
         yield house
     finally:
-        server.should_exit = True
+        server.end()
         await serving
         await writer.close()

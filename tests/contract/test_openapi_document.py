@@ -42,6 +42,7 @@ def as_bytes(context: Any, value: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseThread]:
     with house_thread(tmp_path_factory.mktemp("house"), requests_per_minute=10_000_000, uploads_max=10_000) as house:
+        house.house.runs.text = "In 1863."  # hundreds of bodies are answered, and each word is a flush to disk
         yield house
 
 
