@@ -70,6 +70,22 @@ def look() -> dict[str, tuple[str, str]]:
     return found
 
 
+def end_replicas(name: str) -> int:
+    """End the processes of an application; Serve starts others. Returns how many there were."""
+    import ray
+
+    rays: Any = ray
+    replicas = [
+        held["name"]
+        for held in rays.util.list_named_actors(all_namespaces=True)
+        if held["namespace"] == _NAMESPACE and held["name"].startswith(f"SERVE_REPLICA::{name}#")
+    ]
+    for replica in replicas:
+        with contextlib.suppress(ValueError):  # it ended meanwhile
+            rays.kill(rays.get_actor(replica, namespace=_NAMESPACE))
+    return len(replicas)
+
+
 def shut_down() -> None:
     """End every application, the proxy and the controller."""
     _serve().shutdown()

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster import doctor as examination
+from cluster.crashes import Crashes
 from cluster.doorbell import ask_status
 from cluster.environment import CHECKOUT, client_environment, token_path
 from cluster.exposure import CONFIRMED, asker, consents, needs_consent
@@ -22,6 +23,7 @@ from cluster.first_boot import key_path
 from cluster.instance import HomeLock, read_instance
 from cluster.ports import is_free
 from cluster.processes import end, of_instance
+from cluster.supervising import crashes, restart
 from perenne.cli.console import Away
 from perenne.cli.troubles import Exit, tell
 from perenne.errors import PerenneError
@@ -36,6 +38,7 @@ EXIT_NOT_RUNNING = 4
 _DOWN_TIMEOUT_S = 60.0
 _DETACH_TIMEOUT_S = 180.0
 _DASHBOARD_WITHIN_S = 60.0
+CRASHES_SHOWN_S = 86_400.0
 
 
 def _settings() -> Settings:
@@ -182,7 +185,9 @@ def status(as_json: Json = False) -> None:
         }
         _report(facts, f"address: {known.http}\nnot ready: the Supervisor: {error}", as_json)
         raise typer.Exit(EXIT_TROUBLE) from None
-    _report({"running": True, "address": known.http, **asdict(tree)}, _table(known.http, tree), as_json)
+    recent = [asdict(crash) for crash in Crashes(settings.path("crashes")).read() if crash.at > time.time() - CRASHES_SHOWN_S]
+    facts = {"running": True, "address": known.http, **asdict(tree), "crashes_of_a_day": len(recent)}
+    _report(facts, _table(known.http, tree, len(recent)), as_json)
     raise typer.Exit(0 if tree.ready else EXIT_TROUBLE)
 
 
@@ -190,8 +195,12 @@ def _report(facts: dict[str, Any], words: str, as_json: bool) -> None:
     typer.echo(json.dumps(facts) if as_json else words)
 
 
-def _table(http: str, tree: TreeStatus) -> str:
-    lines = [f"address: {http}", "ready" if tree.ready else "not ready: " + "; ".join(tree.reasons), ""]
+def _table(http: str, tree: TreeStatus, crashes: int) -> str:
+    lines = [f"address: {http}", "ready" if tree.ready else "not ready: " + "; ".join(tree.reasons)]
+    lines.extend(f"note: {notice}" for notice in tree.notices)
+    if crashes:
+        lines.append(f"note: {crashes} crashes within a day; `perenne crashes` shows them")
+    lines.append("")
     width = max(len(child.name) for child in tree.children)
     for child in tree.children:
         pid = str(child.pid or "-")
@@ -239,7 +248,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _command in (up, down, status, dashboard, doctor):
+for _command in (up, down, status, dashboard, doctor, restart, crashes):
     app.command()(_command)
 
 

@@ -21,6 +21,7 @@ from perenne.messages.health import TreeStatus
 log = logging.getLogger(__name__)
 
 _NAME = "Supervisor"
+RESTART = "restart "  # and a name: of a child or a group
 Answer = Callable[[str], Awaitable[dict[str, Any]]]
 
 

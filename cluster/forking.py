@@ -48,6 +48,11 @@ class Forking:
         if decide(self._starts, now, STARTING, seed=len(self._starts)).decision == "go":
             self._start(now)
 
+    @property
+    def pid(self) -> int:
+        """Of the zygote; 0 when there is none."""
+        return 0 if self._zygote is None else self._zygote.pid
+
     def _start(self, now: float) -> None:
         self._hang_up()
         self._starts = (*recent(self._starts, now, STARTING.window_s), now)

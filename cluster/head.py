@@ -1,7 +1,6 @@
 """Ray's head processes: started, watched by process id, and a dead one started again as it was."""
 
 import logging
-import os
 import socket
 import subprocess
 import time
@@ -14,6 +13,7 @@ from cluster.environment import CHECKOUT, head_arguments, head_environment, read
 from cluster.forking import Forking
 from cluster.instance import Instance
 from cluster.processes import Proc, end, of_instance, proc
+from cluster.reaping import Reaper
 from perenne.errors import Unavailable
 from perenne.settings import Settings
 
@@ -40,6 +40,7 @@ class Head:
         self._settings, self._instance = settings, instance
         self.environment = head_environment(settings, instance.ports)
         self._parts: dict[str, _Part] = {}
+        self.reaper = Reaper()
         self._log = settings.path("logs", "ray-start.log")
         self._forking = Forking(instance.ray_dir, self.environment, settings.path("logs", "zygote.log"))
 
@@ -65,6 +66,10 @@ class Head:
             raise Unavailable("Ray", 5.0, f"it did not start: {last_words(self._log)}")
         self._find_parts()
 
+    @property
+    def zygote_pid(self) -> int:
+        return self._forking.pid
+
     def keep_zygote(self) -> None:
         """See to it that there is a process that Ray's workers are forked from, and that it answers. Never waits for it."""
         self._forking.look(time.monotonic())
@@ -88,7 +93,7 @@ class Head:
     def lost(self) -> list[str]:
         """Names of the parts that are dead."""
         for part in self._parts.values():
-            _reap(part.proc.pid)
+            self.reaper.take(part.proc.pid)
         return [name for name, part in self._parts.items() if not part.proc.alive()]
 
     def pid(self, part: str) -> int:
@@ -121,7 +126,7 @@ class Head:
     def _answers(self, held: Proc, within_s: float) -> bool:
         until = time.monotonic() + within_s
         while time.monotonic() < until:
-            _reap(held.pid)
+            self.reaper.take(held.pid)
             if not held.alive():
                 return False
             try:
@@ -147,13 +152,6 @@ def _environment_of(pid: int) -> dict[str, str]:
         return psutil.Process(pid).environ()
     except psutil.Error:
         return {}
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except (ChildProcessError, OSError):
-        return
 
 
 def last_words(path: Path, lines: int = 6) -> str:

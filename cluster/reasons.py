@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cluster.tree import Child
+from perenne import names
 from perenne.messages.health import ChildState, ChildStatus
 from perenne.messages.models import ModelState
 
@@ -35,3 +36,18 @@ def why_not(children: Sequence[tuple[Child, ChildStatus]]) -> tuple[str, ...]:
         else:
             reasons.append(f"{label} is {status.state}" + (f": {status.detail}" if status.detail else ""))
     return tuple(reasons)
+
+
+_WORKS_WITHOUT = {
+    names.LANGUAGE: "without the language model search goes on, and a question is answered with the passages that were found",
+    names.EMBEDDING: "without the embedding model search goes by words alone",
+    names.RERANKING: "without the reranking model passages come in the order in which they were found",
+    names.INGEST_HOST: "documents that are added wait until they can be read in",
+}
+
+
+def what_works(children: Sequence[tuple[Child, ChildStatus]]) -> tuple[str, ...]:
+    """What is still done, and how, while a child is away."""
+    return tuple(
+        _WORKS_WITHOUT[child.name] for child, status in children if child.name in _WORKS_WITHOUT and status.state != "ready"
+    )

@@ -18,12 +18,17 @@ from types import FrameType
 from typing import IO, Any
 
 from cluster import doorbell
+from cluster.crashes import LOG_LINES, Crashes, tail
 from cluster.environment import CHECKOUT, igniter_environment
 from cluster.first_boot import key_path
 from cluster.head import Head, last_words
 from cluster.instance import HomeLock, Instance, prepare, save
+from cluster.notify import Notifier
 from cluster.processes import end, of_instance
+from cluster.reaping import adopt
 from cluster.restarts import Intensity, decide
+from cluster.trimming import logs_folder
+from cluster.unfinished import finish
 from cluster.version import version
 from perenne.errors import Conflict, DeadlineExceeded, PerenneError, Unavailable
 from perenne.messages.health import TreeStatus
@@ -74,6 +79,8 @@ class Root:
         self._announced = False
         self._ready_said = False
         self._begun = time.monotonic()
+        self._notifier = Notifier()
+        self._crashes = Crashes(settings.path("crashes"))
 
     # Life
 
@@ -82,6 +89,8 @@ class Root:
         self._lock.take()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        if not adopt():
+            log.info("how Ray's own processes end will not be known")
         try:
             self._start_head()
             while not self._ending.wait(WATCH_S):
@@ -97,6 +106,7 @@ class Root:
 
     def _look(self) -> None:
         """One look at everything; one that fails for a reason nobody thought of is followed by the next."""
+        self._notifier.alive()
         try:
             self._watch()
         except PerenneError:
@@ -112,6 +122,7 @@ class Root:
     def _start_head(self) -> None:
         """Start Ray, HEAD_TRIES times if need be; raises Unavailable with Ray's own words after that."""
         for tries in range(1, HEAD_TRIES + 1):
+            self._notifier.alive(f"Ray is started, try {tries}")
             try:
                 self._try_head()
                 return
@@ -192,7 +203,11 @@ class Root:
 
     def _watch(self) -> None:
         assert self._head is not None
+        igniter = self._igniter.pid if self._igniter is not None else 0
+        self._head.reaper.reap(without=(igniter, self._head.zygote_pid))
         lost = self._head.lost()
+        for part in lost:
+            self._record(part)
         if "raylet" in lost:
             self._start_head_again("its node process died")
             return
@@ -210,6 +225,22 @@ class Root:
         if time.monotonic() - self._asked_at >= PULSE_S:
             self._asked_at = time.monotonic()
             self._feel_pulse()
+
+    def _record(self, part: str) -> None:
+        """How a process of Ray's ended, for the owner."""
+        assert self._head is not None
+        pid = self._head.pid(part)
+        folder = logs_folder(self._instance.ray_dir)
+        names = {"gcs": ("gcs_server.err", "gcs_server.out"), "raylet": ("raylet.err", "raylet.out")}.get(
+            part, (f"{part}.log",)
+        )
+        lines = [line for name in names for line in tail(folder / name)]
+        try:
+            self._crashes.keep(
+                part, pid, time.time(), self._head.reaper.status(pid), "a process of Ray's", tuple(lines[-LOG_LINES:])
+            )
+        except OSError as error:
+            log.warning("the end of %s could not be recorded: %s", part, error)
 
     def _start_head_again(self, reason: str) -> None:
         if time.monotonic() - self._head_started_at > HEAD_SETTLED_S:
@@ -246,6 +277,7 @@ class Root:
         if not lives(self._instance.http, LIVEZ_S) and now - known_at < OPENS_WITHIN_S:
             return
         self._announced = True
+        self._notifier.ready()
         self._say(f"address: {self._instance.http}")
         if secret:
             # Where the words of a detached root go, logs/up.log or a container's log, they are kept: the key is none of them.
@@ -311,12 +343,16 @@ class Root:
 
     def _stop(self, code: int) -> int:
         self._say("stopping")
+        self._notifier.stopping()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         self._end_igniter()
         if self._head is not None:
             try:
-                doorbell.ask(self._instance.ray_dir, "stop", STOP_TREE_S)
+                within_s = STOP_TREE_S + self._settings.supervision.drain_s
+                told = doorbell.ask(self._instance.ray_dir, "stop", within_s) or {}
+                if told.get("drained"):
+                    self._say(str(told["drained"]))
             except PerenneError as error:
                 log.warning("the tree did not end itself: %s", error)
             stuck = self._head.stop()
@@ -357,6 +393,7 @@ def prepare_after(settings: Settings, left: set[int]) -> Instance:
         stuck = end(of_instance(settings.ray_dir).values())
         if stuck:
             raise Conflict(f"processes of an earlier run would not end: {', '.join(str(p.pid) for p in stuck)}")
+    finish(settings)  # of a restore that died on its way
     return prepare(settings)
 
 

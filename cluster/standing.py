@@ -40,6 +40,20 @@ class Standing:
                 self._show("held" if go.decision == "held" else "waiting", go.reason, now)
             return go
 
+    @property
+    def starts(self) -> tuple[float, ...]:
+        return self._facts.starts
+
+    def show(self, go: Go, now: float) -> None:
+        """Its shell was told to wait, for a reason that others know."""
+        with self._lock:
+            self._show("held" if go.decision == "held" else "waiting", go.reason, now)
+
+    def forgive(self) -> None:
+        """Its starts so far do not count any more."""
+        with self._lock:
+            self._facts.starts = ()
+
     def _met(self, pid: int, now: float) -> None:
         facts = self._facts
         if pid == facts.pid:
@@ -78,9 +92,11 @@ class Standing:
             if sight.answered:
                 self._show("hung", f"no answer to {sight.unanswered + 1} pings", now)
 
-    def away(self, state: ChildState, detail: str, now: float) -> None:
-        """The control plane says that it is not there."""
+    def away(self, state: ChildState, detail: str, now: float, pid: int = 0) -> None:
+        """What others say of it: the control plane, or Serve."""
         with self._lock:
+            if pid:
+                self._met(pid, now)
             self._facts.sight = replace(self._facts.sight, unanswered=0)
             self._show(state, detail, now)
 
@@ -102,6 +118,14 @@ class Standing:
     def answered_once(self) -> bool:
         """Whether this process, not one before it, has answered a ping."""
         return self._facts.sight.answered
+
+    @property
+    def queue(self) -> int:
+        return self._facts.sight.queue
+
+    @property
+    def state(self) -> ChildState:
+        return self._facts.sight.state
 
     @property
     def pid(self) -> int:

@@ -12,8 +12,8 @@ import ray
 from cluster import doorbell
 from cluster.tending import Tending
 from perenne.client import RayDirectory
-from perenne.errors import Unavailable
-from perenne.messages.health import Go, Health, TreeStatus
+from perenne.errors import PerenneError, Unavailable
+from perenne.messages.health import Go, Health, SupervisionEvent, TreeStatus
 from perenne.names import SUPERVISOR
 from perenne.settings import Settings
 
@@ -56,7 +56,12 @@ class Supervisor:
         tending = self._there()
         if question == "stop":
             await tending.stop()
-            return {"stopped": True}
+            return {"stopped": True, "drained": str(tending.drained or "")}
+        if question.startswith(doorbell.RESTART):
+            try:
+                return {"done": await tending.restart(question.removeprefix(doorbell.RESTART))}
+            except PerenneError as error:
+                return {"error": str(error), "names": [child.name for child in tending.status().children]}
         if question == "status":
             return doorbell.status_reply(tending.status())
         return {"pid": os.getpid(), "age_s": time.monotonic() - tending.last_tick, "stopping": tending.stopping.is_set()}
@@ -75,6 +80,11 @@ class Supervisor:
     async def status(self) -> TreeStatus:
         """The state of every child, as last seen (at most two seconds ago)."""
         return self._there().status()
+
+    @ray.method(concurrency_group="health")
+    async def events(self, after: int = 0) -> tuple[SupervisionEvent, ...]:
+        """What happened after this number, oldest first; at most the last thousand. Each is told once, however often its cause repeats."""
+        return self._there().events.after(after)
 
     @ray.method(concurrency_group="health")
     async def pulse(self) -> float:

@@ -5,18 +5,24 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from cluster import applications, spawning
 from cluster.applied import Applied
-from cluster.reasons import of_model, why_not
+from cluster.draining import Drained, drain
+from cluster.events import EventLog
+from cluster.groups import Escalation, Groups
+from cluster.housekeeping import Housekeeping
+from cluster.pressure import IDLE_S, Action
+from cluster.reasons import of_model, what_works, why_not
 from cluster.standing import Standing, known_starts
 from cluster.tree import Child, build_tree, spec_hash
 from cluster.version import version
 from perenne import names
 from perenne.directory import Directory
-from perenne.errors import DeadlineExceeded, Unavailable
+from perenne.errors import DeadlineExceeded, NotFound, Unavailable
 from perenne.messages.health import Go, TreeStatus
 from perenne.settings import Settings
 
@@ -31,6 +37,8 @@ MODEL_LOOK_S = 2.0  # between questions at a model that is ready; at each tick o
 DEPLOY_AGAIN_S = 15.0  # an application that is missing or failed to deploy is handed to Serve again after this
 DEPLOY_FIRST_S = 60.0  # Serve was never seen with any of them: its start takes as long as the machine is slow
 STOP_SERVE_S = 12.0
+RELIEF_S = 20.0  # giving memory back
+HUNG_QUIET_S = 300.0  # one that hangs again within this is no news
 CLOSE_S = 3.0  # an owner that was told to close; then for its process to end
 
 
@@ -52,6 +60,17 @@ class Tending:
         self._serve_looked = 0.0
         self._model_looked: dict[str, float] = {}
         self._applied = Applied(settings)
+        self.events = EventLog(settings.path("run", "events.jsonl"))
+        limits = settings.supervision
+        self._groups = Groups(
+            {s.child.in_group for s in self._standings.values() if s.child.kind == "actor"},
+            Escalation(hold_s=limits.hold_s, hold_max_s=limits.hold_max_s),
+            self.events.note,
+        )
+        self._keeping = Housekeeping(settings, self._standings, self.events, self._act)
+        self._looking: asyncio.Task[None] | None = None
+        self._ending = False
+        self.drained: Drained | None = None
         self._busy: set[str] = set()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -64,15 +83,26 @@ class Tending:
             return Go(decision="go")
         now = time.time()
         missing = [name for name in standing.child.after if not self._standings[name].ready_once]
-        go = standing.go(pid, now)
+        go = self._ask_group(standing, standing.go(pid, now), now)
         if go.decision == "go" and missing and not standing.ready_once and not self.stopping.is_set():
             return Go(decision="wait", wait_s=0.1, reason=f"waits for {', '.join(missing)}")
         return go
 
+    def _ask_group(self, standing: Standing, go: Go, now: float) -> Go:
+        child = standing.child
+        if child.kind != "actor" or self.stopping.is_set():
+            return go
+        asked = self._groups.ask(child.in_group, child.name, standing.starts, child.intensity, go, now)
+        if asked is not go and asked.decision != "go":
+            standing.show(asked, now)
+        return asked
+
     def status(self) -> TreeStatus:
         seen = [(standing.child, standing.status()) for standing in self._standings.values()]
-        reasons = why_not(seen)
-        if self.stopping.is_set():
+        held = self._groups.held()
+        told_of = [(child, status) for child, status in seen if status.state != "held" or child.in_group not in held]
+        reasons = (*held.values(), *why_not(told_of))
+        if self._ending:
             reasons = ("it is stopping", *reasons)
         return TreeStatus(
             ready=not reasons,
@@ -80,13 +110,28 @@ class Tending:
             reasons=reasons,
             version=version(),
             started_at=self.started_at,
+            notices=(*self._keeping.notices, *what_works(seen)),
         )
+
+    async def restart(self, name: str) -> str:
+        """End a child, or all of a group, and have it started anew, whatever was held against it. Says what was done; NotFound."""
+        members = [s for s in self._standings.values() if name in (s.child.name, s.child.in_group)]
+        if not members:
+            raise NotFound("child or group", name)
+        for standing in members:
+            standing.forgive()
+            if standing.child.kind == "actor":
+                self._groups.release(standing.child.in_group, time.time())
+        for standing in reversed(members):
+            await self._start_anew(standing)
+        return f"started anew: {', '.join(s.child.name for s in members)}"
 
     # The loop
 
     async def run(self) -> None:
         """Tend until the stop."""
         await asyncio.to_thread(self._applied.read)
+        self._recall(await asyncio.to_thread(spawning.session))
         if any(self._is_other(s.child) for s in self._standings.values() if s.child.kind == "application"):
             self._begin("Serve", self._deploy)
         while not self.stopping.is_set():
@@ -102,9 +147,73 @@ class Tending:
             await asyncio.sleep(max(0.05, period - (time.monotonic() - begun)))
 
     async def _tick(self) -> None:
+        self._restart_groups()
         actors = [s for s in self._standings.values() if s.child.kind == "actor"]
         models = [s for s in self._standings.values() if s.child.name in names.MODELS]
         await asyncio.gather(self._look_at_serve(), *(self._look(s) for s in actors), *(self._look_at_model(s) for s in models))
+        self._groups.look(time.time(), self._is_well)
+        if self._looking is None or self._looking.done():  # beside the tick: a disk that hangs must not hold it up
+            self._looking = asyncio.create_task(self._keeping.look(self._ending))
+
+    def _recall(self, session: str) -> None:
+        """Go on from where an earlier Supervisor of this run was."""
+        events = self.events.after(0)
+        if not any(event.kind == "started" and event.subject == session for event in events):
+            self.events.note("started", session, f"Perenne {version()} started")
+        self._groups.recall(events)
+
+    def _is_well(self, group: str) -> bool:
+        return all(s.state in ("ready", "degraded") for s in self._standings.values() if s.child.in_group == group)
+
+    def _restart_groups(self) -> None:
+        while self._groups.orders:
+            group = self._groups.orders.popleft()
+            self._begin(f"group {group}", partial(self._restart_group, group))
+
+    def _restart_group(self, group: str) -> None:
+        """End those that run; who waits for its go is new already."""
+        members = [s for s in self._standings.values() if s.child.in_group == group]
+        try:
+            for standing in reversed(members):
+                if standing.state not in ("waiting", "held", "starting", "dead"):
+                    self._replace(standing, "its group is started anew")
+        finally:
+            for standing in members:
+                standing.forgive()
+            self._groups.restarted(group)
+
+    def _act(self, action: Action) -> None:
+        """What a shortage calls for, beside the tick."""
+        standing = self._standings.get(action.name)
+        if standing is None:
+            return
+        if action.what == "replace":
+            self._later(self._start_anew(standing))
+        elif action.what == "leave":
+            self._later(self._directory.call(action.name, "leave", timeout_s=RELIEF_S, idle_s=IDLE_S))
+        elif standing.child.kind == "actor":
+            self._later(self._directory.call(action.name, "relieve", timeout_s=RELIEF_S))
+
+    def _later(self, work: Coroutine[Any, Any, Any]) -> None:
+        async def quietly() -> None:
+            try:
+                await work
+            except Exception as error:
+                log.info("not done: %s", error)
+
+        held = asyncio.get_running_loop().create_task(quietly())
+        self._background.add(held)
+        held.add_done_callback(self._background.discard)
+
+    async def _start_anew(self, standing: Standing) -> None:
+        """Let it put its things in order, then end its process; Ray or Serve starts the next."""
+        child = standing.child
+        self._keeping.expected.add(standing.pid)
+        if child.kind == "application":
+            await asyncio.to_thread(applications.end_replicas, child.name)
+            return
+        await self._close(child)
+        await asyncio.to_thread(self._replace, standing, "")
 
     def _begin(self, key: str, work: Callable[[], Any]) -> None:
         """Run blocking work in a thread, at most once at a time under one key."""
@@ -149,7 +258,7 @@ class Tending:
             standing.answered(health, time.time())
         reason = standing.hung(time.time())
         if reason:
-            log.error("%s %s: it is replaced", name, reason)
+            self.events.note("child_hung", name, f"{name} {reason}: it is replaced", quiet_s=HUNG_QUIET_S)
             self._begin(name, lambda: self._replace(standing, reason))
 
     def _ensure(self, standing: Standing) -> None:
@@ -171,6 +280,7 @@ class Tending:
         return self._applied.hash(child.name) != spec_hash(child, self._settings)
 
     def _replace(self, standing: Standing, reason: str) -> None:
+        self._keeping.expected.add(standing.pid)
         spawning.end(standing.child.name, restart=True)
         standing.reborn(time.time())
 
@@ -243,14 +353,17 @@ class Tending:
         except Exception as error:
             standing.away("starting" if not standing.ready_once else "degraded", str(error), time.time())
         else:
-            standing.away(*of_model(state), time.time())
+            standing.away(*of_model(state), time.time(), pid=state.pid)
 
     # The end
 
     async def stop(self) -> None:
         """End the tree in the opposite order of its start. Idempotent; what was acknowledged is on disk already."""
-        if self.stopping.is_set():
+        if self._ending:
             return
+        self._ending = True
+        self.drained = await drain(self._directory, self._settings.supervision.drain_s)
+        self.events.note("stopped", "Perenne", str(self.drained))
         self.stopping.set()
         async with self._tick_lock:
             with contextlib.suppress(Exception):
@@ -259,11 +372,16 @@ class Tending:
             for standing in reversed(self._standings.values()):
                 if standing.child.kind == "actor":
                     await self._end(standing.child)
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self.events.flush)
 
-    async def _end(self, child: Child) -> None:
+    async def _close(self, child: Child) -> None:
         if hasattr(spawning.load(child.code), "close"):
             with contextlib.suppress(Exception):
                 await self._directory.call(child.name, "close", timeout_s=CLOSE_S)
+
+    async def _end(self, child: Child) -> None:
+        await self._close(child)
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSE_S):
                 await asyncio.to_thread(spawning.end, child.name, restart=False)

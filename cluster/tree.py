@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from cluster.restarts import Intensity, Patience
 from perenne import names
 from perenne.settings import Settings
 
+DATABASE = "database"  # the group of the owners of the database and of what is made from it
 _USUAL_INTENSITY, _USUAL_PATIENCE = Intensity(), Patience()
 # An ingest job or an answer may take its time between two signs of progress.
 _SLOW_WORK = Patience(progress_s=600.0)
@@ -20,7 +21,8 @@ _SLOW_WORK = Patience(progress_s=600.0)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
     """`code` is `module:Class` of an actor or `module:builder` of a Serve application. `after`: at its first start it waits until
-    these have been ready once; later it recovers alone. A search or an answer is impossible without the `needed` ones."""
+    these have been ready once; later it recovers alone. A search or an answer is impossible without the `needed` ones. One that
+    can't stay up takes its `group` along (`cluster/groups.py`); without one it is alone in its group."""
 
     name: str
     code: str
@@ -30,6 +32,11 @@ class Child:
     intensity: Intensity = _USUAL_INTENSITY
     patience: Patience = _USUAL_PATIENCE
     route: str | None = None
+    group: str = ""
+
+    @property
+    def in_group(self) -> str:
+        return self.group or self.name
 
 
 def build_tree(settings: Settings) -> tuple[Child, ...]:
@@ -42,18 +49,29 @@ def build_tree(settings: Settings) -> tuple[Child, ...]:
         else ()
     )
     writer, blobs = names.STORE_WRITER, names.blob_store(settings.pc)
-    return (
-        Child(name=writer, code="actors.store.actor:StoreWriter"),
+    tree = (
+        Child(name=writer, code="actors.store.actor:StoreWriter", group=DATABASE),
         Child(name=blobs, code="actors.blobs.actor:BlobStore"),
-        *(Child(name=name, code="actors.store.actor:StoreReader", after=(writer,)) for name in readers),
-        *(Child(name=name, code="actors.index.actor:IndexShard", after=(readers[0],)) for name in shards),
+        *(Child(name=name, code="actors.store.actor:StoreReader", after=(writer,), group=DATABASE) for name in readers),
+        *(Child(name=name, code="actors.index.actor:IndexShard", after=(readers[0],), group=DATABASE) for name in shards),
+        Child(
+            name=names.BACKUP_KEEPER,
+            code="actors.backups.actor:BackupKeeper",
+            after=(readers[0], blobs),
+            needed=False,
+            patience=_SLOW_WORK,
+        ),
         Child(name=names.RUN_HOST, code="actors.runs.actor:RunHost", after=(readers[0],), patience=_SLOW_WORK),
         Child(name=names.INGEST_HOST, code="actors.ingest.actor:IngestHost", after=(readers[0], blobs), patience=_SLOW_WORK),
+        Child(name=names.NOTIFIER, code="actors.alerts.notifier_actor:Notifier", after=(readers[0],), needed=False),
         Child(name=names.EDGE, kind="application", code="serve.app:edge", route="/"),
         Child(name=names.LANGUAGE, kind="application", code="actors.models.app:language"),
         Child(name=names.EMBEDDING, kind="application", code="actors.models.app:embedding"),
         *reranking,
     )
+    limits = settings.supervision
+    usual = Intensity(window_s=limits.window_s, held_after=limits.starts_max)
+    return tuple(replace(child, intensity=usual) for child in tree)
 
 
 def load(code: str) -> Any:

@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -61,6 +62,7 @@ PRELOADED = (
     "watchfiles",
     "yaml",
 )
+EXITS_BYTES_MAX = 1 << 20  # then the file of ends is begun anew
 REQUEST_WITHIN_S = 5.0  # a child gives up on a request that does not come
 
 
@@ -89,14 +91,41 @@ def why_not() -> str | None:
 def serve(door: socket.socket, bell: socket.socket) -> None:
     """Answer the bell, and fork at each knock at the door; the fork hears the request, so that no request can hurt this process. One that
     can't be forked is begun the usual way by who asks."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies: Ray takes one for a living worker
+    heard, rings = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # what wakes the wait below is the byte in the pipe
+    signal.set_wakeup_fd(rings, warn_on_full_buffer=False)
     gc.freeze()  # the collector leaves these pages alone, so that they stay shared
     while True:
-        waiting, _, _ = select.select([door, bell], [], [])
+        waiting, _, _ = select.select([door, bell, heard], [], [])
+        if heard in waiting:
+            with contextlib.suppress(OSError):
+                os.read(heard, 4096)
+            reap(Path(os.environ["PERENNE_INSTANCE"], "exits.jsonl"))
         if bell in waiting:
             answer(bell)
         if door in waiting:
             fork(door, bell)
+
+
+def reap(path: Path) -> None:
+    """Take the dead out of the kernel's table at once, for Ray takes a zombie for a living worker, and write down how each ended
+    (`cluster/crashes.py` reads it)."""
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
+                return
+            title = ""
+            with contextlib.suppress(OSError):
+                title = Path(f"/proc/{found.si_pid}/comm").read_text(errors="replace").strip()
+            pid, status = os.waitpid(found.si_pid, os.WNOHANG)
+        except ChildProcessError:
+            return
+        line = json.dumps({"pid": pid, "status": status, "at": time.time(), "title": title}) + "\n"
+        with contextlib.suppress(OSError):  # without the record rather than without workers
+            fresh = path.exists() and path.stat().st_size > EXITS_BYTES_MAX
+            with open(path, "w" if fresh else "a", encoding="utf-8") as file:
+                file.write(line)
 
 
 def answer(bell: socket.socket) -> None:
@@ -114,6 +143,8 @@ def fork(door: socket.socket, bell: socket.socket) -> None:
             log.error("no worker could be forked: %s", error)
             return
         if child == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             door.close()
             bell.close()
             become_worker(line)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from perenne import names
+from perenne import misfortune, names
 from perenne.directory import Directory
 from perenne.errors import PerenneError, Unavailable
 from perenne.messages.health import ChildState, Go, Health
@@ -70,6 +70,7 @@ class Lifecycle:
     def _run(self) -> None:
         starts = _remember_start(self._settings.path("run", "starts", f"{self._name}.json"), time.time())
         self._await_go(starts)
+        misfortune.at_go(self._name, self._settings)
         failures = 0
         while True:
             self._status = "recovering"
@@ -147,6 +148,7 @@ class Lifecycle:
 
     def health(self, *, queue: int = 0, progress_age_s: float = 0.0, **figures: object) -> Health:
         """What the shell's `health` method returns."""
+        misfortune.at_health(self._name, self._settings)
         return Health(
             name=self._name,
             status=self._status,

@@ -6,6 +6,9 @@ SUPERVISOR = "Supervisor"
 STORE_WRITER = "StoreWriter"
 RUN_HOST = "RunHost"
 INGEST_HOST = "IngestHost"
+NOTIFIER = "Notifier"
+ALERT_CENTER = "AlertCenter"
+BACKUP_KEEPER = "BackupKeeper"
 
 # Models are Serve applications; a Directory reaches them by these names too.
 LANGUAGE = "language"

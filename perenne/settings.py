@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from perenne.errors import ConfigurationError
+from perenne.schedules import check_cron
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -155,6 +156,37 @@ class OutgoingSettings(_Frozen):
         return allow
 
 
+class BackupSettings(_Frozen):
+    """Where backups go (`target`: a folder or a URL that fsspec knows; None: HOME/backups), when (`schedule`, and `drill` for the trial of a
+    restore: five fields of cron in the PC's own time; empty: never by itself), and which stay: the newest of so many hours, days, weeks and
+    months. With a passphrase all is encrypted; lost, it takes the backups along."""
+
+    target: str | None = Field(default=None, repr=False)
+    passphrase: str | None = Field(default=None, repr=False)
+    schedule: str = "0 * * * *"
+    drill: str = "30 3 * * 0"
+    hourly: int = Field(default=24, ge=0)
+    daily: int = Field(default=7, ge=0)
+    weekly: int = Field(default=5, ge=0)
+    monthly: int = Field(default=12, ge=0)
+
+    @field_validator("schedule", "drill")
+    @classmethod
+    def _crons(cls, cron: str) -> str:
+        return check_cron(cron)
+
+
+class AlertSettings(_Frozen):
+    """How alerts are told; the rules themselves are in configs/alerts.yaml and HOME/alerts.yaml. See docs/alerts.md."""
+
+    wait_s: float = Field(default=10.0, ge=0)  # a group's first message waits for others of its group
+    interval_s: float = Field(default=300.0, ge=0)  # between two messages about one group to one subscriber
+    per_hour: int = Field(default=6, ge=2)  # changes of one alert that are told; more are held back for a summary
+    all_per_hour: int = Field(default=60, ge=1)  # of all, but for critical ones
+    escalate_after_s: float = Field(default=900.0, gt=0)  # a critical alert that nobody acknowledged
+    escalations: int = Field(default=3, ge=0)
+
+
 class Settings(_Frozen):
     """All of it. `home` holds all state of one instance; `ray_dir` is Ray's short temporary folder."""
 
@@ -174,10 +206,12 @@ class Settings(_Frozen):
     index: IndexSettings = IndexSettings()
     edge: EdgeSettings = EdgeSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
+    backups: BackupSettings = BackupSettings()
     redis_url: str | None = Field(default=None, repr=False)  # redis://…: hints travel by it too; nothing is kept there
     supervision: SupervisionSettings = SupervisionSettings()
     disk: DiskSettings = DiskSettings()
     memory: MemorySettings = MemorySettings()
+    alerts: AlertSettings = AlertSettings()
     health_period_s: float = 1.0
     chaos: bool = False  # opens hooks that tests use to break things; never set in a shipped configuration
 
@@ -189,6 +223,10 @@ class Settings(_Frozen):
     def path(self, *parts: str) -> Path:
         """A path under the home."""
         return Path(self.home, *parts)
+
+    @property
+    def backups_target(self) -> str:
+        return self.backups.target or str(self.path("backups"))
 
     @property
     def database_url(self) -> str:
@@ -260,6 +298,9 @@ def load_settings(env: Mapping[str, str] = os.environ, configs: Path = CONFIGS) 
         values["store"] = _merge(values.get("store") or {}, {"url": env["PERENNE_DATABASE_URL"]})
     if env.get("PERENNE_REDIS_URL"):
         values["redis_url"] = env["PERENNE_REDIS_URL"]
+    for name, field in (("PERENNE_BACKUP_TARGET", "target"), ("PERENNE_BACKUP_PASSPHRASE", "passphrase")):
+        if env.get(name):
+            values["backups"] = _merge(values.get("backups") or {}, {field: env[name]})
     if env.get("PERENNE_CHAOS") == "1":
         values["chaos"] = True
     try:

@@ -31,7 +31,7 @@ async def readyz(request: Request) -> Response:
         try:
             async with asyncio.timeout(_KEY_WITHIN_S):
                 await edge.keyring.caller(authorization)
-            body["reasons"] = status.reasons
+            body["reasons"], body["notices"] = status.reasons, status.notices
         except TimeoutError:
             body["reasons"] = (f"the key could not be checked: the database did not answer within {_KEY_WITHIN_S:g} s",)
         except PerenneError as error:

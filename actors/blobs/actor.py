@@ -18,6 +18,8 @@ from perenne.directory import Directory
 from perenne.lifecycle import Lifecycle
 from perenne.messages.health import Health
 from perenne.messages.uploads import Upload
+from perenne.relief import give_back
+from perenne.room import Room
 from perenne.settings import Settings
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ class BlobStore:
         self._files, self._uploads = BlobFiles(layout), Uploads(layout, settings.ingest.file_bytes_max)
         self._resumable = ResumableUploads(layout, settings.edge)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
+        self._room = Room(settings.path("blobs"), settings.disk)
         self._working = 0
         self._progress_at = time.monotonic()
         self._sweeper = Sweeper(self._files, self._uploads, self._resumable, directory)
@@ -65,12 +68,14 @@ class BlobStore:
 
     @_in("files")
     async def begin(self) -> str:
-        """A new upload's id."""
+        """A new upload's id. StorageFailed while the disk is nearly full: here, and wherever bytes come in."""
+        self._room.check()
         return await self._do(self._uploads.begin)
 
     @_in("files")
     async def append(self, upload_id: str, offset: int, data: bytes) -> int:
         """Write a piece at its place; the length so far."""
+        self._room.check()
         return await self._do(self._uploads.append, upload_id, offset, data)
 
     @_in("files")
@@ -88,6 +93,7 @@ class BlobStore:
     @_in("files")
     async def create_upload(self, upload: Upload) -> Upload:
         """Begin it, or find it as it is."""
+        self._room.check()
         return await self._do(self._resumable.create, upload)
 
     @_in("files")
@@ -108,6 +114,7 @@ class BlobStore:
     @_in("files")
     async def write_upload(self, upload_id: str, claim: str, offset: int, data: bytes) -> None:
         """Bytes that do not count yet."""
+        self._room.check()
         await self._do(self._resumable.write, upload_id, claim, offset, data)
 
     @_in("files")
@@ -155,6 +162,17 @@ class BlobStore:
         uploads = await self._do(self._uploads.sweep, upload_age_s) + await self._do(self._resumable.sweep)
         removed, freed = (0, 0) if kept is None else await self._do(self._files.sweep, kept, grace_s)
         return uploads, removed, freed
+
+    @_in("health")
+    async def relieve(self) -> int:
+        """Give memory back that is not needed; how many bytes."""
+        return await asyncio.to_thread(give_back)
+
+    @_in("health")
+    async def hold(self, for_s: float) -> None:
+        """Keep every file that is there, whether a row names it or not, for so long from now; 0 ends it."""
+        await self._life.ready()
+        self._sweeper.hold(for_s)
 
     @_in("health")
     async def health(self) -> Health:

@@ -13,6 +13,7 @@ from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
 from perenne.messages.health import Health
 from perenne.messages.search import ShardHits, ShardQuery
+from perenne.relief import give_back
 from perenne.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class IndexShard:
         self._follower: Follower | None = None
         self._pool = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
         self._searching = 0
+        self._searched_at = time.monotonic()  # since when a search ended, or there was one again
         self._life = Lifecycle(name, settings, directory, self._recover)
         self._life.begin()
 
@@ -74,6 +76,8 @@ class IndexShard:
     async def search(self, query: ShardQuery) -> ShardHits:
         """The nearest passages; waits up to `query.wait_s` for `query.min_seq`, then answers with what it has and says so."""
         shard, follower = await self._ready()
+        if not self._searching:
+            self._searched_at = time.monotonic()
         self._searching += 1
         try:
             if query.min_seq > shard.applied:
@@ -82,6 +86,7 @@ class IndexShard:
             return await asyncio.get_running_loop().run_in_executor(self._pool, shard.search, query)
         finally:
             self._searching -= 1
+            self._searched_at = time.monotonic()
 
     @_in("health")
     async def applied(self) -> int:
@@ -90,13 +95,22 @@ class IndexShard:
         return shard.applied
 
     @_in("health")
+    async def relieve(self) -> int:
+        """Give memory back that is not needed; how many bytes."""
+        return await asyncio.to_thread(give_back)
+
+    @_in("health")
     async def health(self) -> Health:
         """`queue`: changes not applied yet; `figures`: what the shard holds."""
         shard, follower = self._shard, self._follower
         if shard is None or follower is None:
             return self._life.health()
         figures = await asyncio.to_thread(shard.figures)
-        age = time.monotonic() - follower.progress_at if follower.queue else 0.0
+        now = time.monotonic()
+        age = max(
+            now - follower.progress_at if follower.queue else 0.0,
+            now - self._searched_at if self._searching else 0.0,
+        )
         return self._life.health(queue=follower.queue + self._searching, progress_age_s=age, **figures)
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
 from perenne.messages.health import Health
 from perenne.messages.records import WatchState
+from perenne.relief import give_back
 from perenne.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,11 @@ class IngestHost:
         await self._life.ready()
         states = {} if self._host is None else self._host.watching.states()
         return {watch_id: states[watch_id] for watch_id in watch_ids if watch_id in states}
+
+    @ray.method(concurrency_group="health")
+    async def relieve(self) -> int:
+        """Give memory back that is not needed; how many bytes."""
+        return await asyncio.to_thread(give_back)
 
     @ray.method(concurrency_group="health")
     async def health(self) -> Health:

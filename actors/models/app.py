@@ -47,6 +47,9 @@ class _Model(Generic[R]):
     async def warm(self) -> None:
         await self._replica.warm()
 
+    async def leave(self, idle_s: float) -> None:
+        await self._replica.leave(idle_s)
+
     async def state(self) -> ModelState:
         return await self._replica.state()
 

@@ -40,6 +40,10 @@ class _Replica:
         """Have it loaded soon; returns at once."""
         self.residence.want()
 
+    async def leave(self, idle_s: float) -> None:
+        """Memory is short: leave once it was idle for this long. A model that never leaves when idle stays."""
+        self.residence.leave(idle_s)
+
     async def health(self) -> Health:
         """Ready when it can answer; otherwise degraded, with the reason."""
         state = self.residence.state()

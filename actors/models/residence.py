@@ -46,6 +46,7 @@ class Residence(Generic[E]):
         self._wanted.set()
         self._closing = threading.Event()
         self._touched_at = time.monotonic()
+        self._leave_at_s: float | None = None  # it was asked to leave once it is idle for this long
         self._phase: ModelPhase = "loading"
         self._progress: float | None = None
         self._detail = ""
@@ -62,6 +63,10 @@ class Residence(Generic[E]):
         """Load it if it left; a failed one is tried again."""
         self._touched_at = time.monotonic()
         self._wanted.set()
+
+    def leave(self, idle_s: float) -> None:
+        """Memory is short: leave once nobody asked for this long, sooner than the settings say; the next question loads it again."""
+        self._leave_at_s = idle_s
 
     def ready_engine(self) -> E:
         """The engine, at once. ModelNotReady says where it is; one that left is being loaded from this moment."""
@@ -138,7 +143,9 @@ class Residence(Generic[E]):
         if self._resident or engine is None:
             return
         idle_s = min(engine.figures().idle_s, time.monotonic() - self._touched_at)
-        if idle_s > self._settings.idle_unload_s:
+        limit_s = min(self._settings.idle_unload_s, self._leave_at_s if self._leave_at_s is not None else float("inf"))
+        if idle_s > limit_s:
+            self._leave_at_s = None
             self._unload("unloaded")
 
     def _unload(self, phase: ModelPhase) -> None:

@@ -17,6 +17,7 @@ from perenne.lifecycle import Lifecycle
 from perenne.messages.health import Health
 from perenne.messages.records import RunEvent
 from perenne.messages.search import SearchRequest, SearchResponse
+from perenne.relief import give_back
 from perenne.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,11 @@ class RunHost:
                     return
         finally:
             host.leave()
+
+    @ray.method(concurrency_group="health")
+    async def relieve(self) -> int:
+        """Give memory back that is not needed; how many bytes."""
+        return await asyncio.to_thread(give_back)
 
     @ray.method(concurrency_group="health")
     async def health(self) -> Health:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, cast
 
 import ray
@@ -13,7 +14,8 @@ from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded
 from perenne.lifecycle import Lifecycle
 from perenne.line_owner import LineOwner
-from perenne.messages.alerts import Alert, Channel, ChannelSecret, Delivery, Silence, Subscriber
+from perenne.messages.alerts import Alert, Channel, ChannelSecret, Delivery, JobFigures, Silence, Subscriber
+from perenne.messages.backups import Cut, CutChecked
 from perenne.messages.commands import Command, Outcome, StoreDocuments
 from perenne.messages.health import Health
 from perenne.messages.records import (
@@ -34,6 +36,7 @@ from perenne.messages.records import (
     Watch,
 )
 from perenne.messages.search import Feed, Filters, LexicalHits, Passages, ShardHits, ShardQuery
+from perenne.relief import give_back
 from perenne.settings import Settings
 
 method = cast("Any", ray).method
@@ -53,7 +56,9 @@ class StoreWriter:
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
         from actors.store.mutants import mutants_of
+        from actors.store.refusing import Refusal
         from actors.store.writer import WriterCore
+        from perenne.room import Room
 
         self._core = WriterCore(
             settings.database_url,
@@ -64,6 +69,8 @@ class StoreWriter:
             dumps=settings.path("store"),
             tell=self._at,
         )
+        room = Room(settings.path("store"), settings.disk)
+        self._refusal = Refusal(room.shortage if settings.store.url is None else lambda: None)
         self._moved: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}  # of each loop that follows: set at the next head
         self._seen = 0
         self._life = Lifecycle(name, settings, directory, self._core.open)
@@ -72,13 +79,33 @@ class StoreWriter:
 
     @method(concurrency_group="submit")
     async def submit(self, *, commands: tuple[Command, ...]) -> tuple[Outcome, ...]:
-        """An Outcome each, in order, once they are on disk. Busy or TooLarge: none was taken."""
+        """An Outcome each, in order, once they are on disk; with StorageFailed or Unavailable what `Refusal` says. Busy or TooLarge:
+        none was taken."""
         await self._life.ready()
+        refused = self._refusal.errors(commands)
+        if not refused:
+            return await self._take(commands)
+        from actors.store.refusing import merged
+
+        taken = await self._take(tuple(command for place, command in enumerate(commands) if place not in refused))
+        return merged(commands, refused, taken, self._core.head)
+
+    async def _take(self, commands: tuple[Command, ...]) -> tuple[Outcome, ...]:
         if any(type(command) is StoreDocuments for command in commands):
             answered = await asyncio.to_thread(self._core.submit, commands)  # its terms take time to make
         else:
             answered = self._core.submit(commands)
         return await asyncio.wrap_future(answered)
+
+    @method(concurrency_group="health")
+    async def drain(self) -> None:
+        """From now on nothing new is begun: each such command is answered with Unavailable. Harmless twice."""
+        self._refusal.stopping = True
+
+    @method(concurrency_group="health")
+    async def relieve(self) -> int:
+        """Give memory back that is not needed; how many bytes."""
+        return await asyncio.to_thread(give_back)
 
     @method(concurrency_group="health")
     async def head(self) -> int:
@@ -151,16 +178,17 @@ class StoreWriter:
 class StoreReader:
     """Read-only questions, each answered from one moment of the database. NotFound for what is not the user's."""
 
-    CONCURRENCY = {"health": 2, "read": 64}
+    CONCURRENCY = {"health": 2, "read": 64, "copy": 2}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
-        from actors.store import alerts, changed, feed, fulltext, hearers, outbox, reading, talks, watches
+        from actors.store import alerts, changed, feed, fulltext, hearers, job_figures, outbox, reading, talks, telling, watches
         from actors.store.reader import ReaderCore
 
         self._feed, self._fulltext, self._reading, self._talks = feed, fulltext, reading, talks
         self._watches, self._changed = watches, changed
         self._alerts, self._hearers, self._outbox = alerts, hearers, outbox
-        self._name = name
+        self._telling, self._figures = telling, job_figures
+        self._name, self._url = name, settings.database_url
         self._core = ReaderCore(settings.database_url, longest_s=ASK_S)
         self._open: set[object] = set()  # a set, because two threads ask: Ray's and the line's
         self._progress = time.monotonic()
@@ -370,6 +398,21 @@ class StoreReader:
         """When a message is due next, over other channels than these."""
         return await self._ask(self._outbox.next_delivery_at, but_channels=tuple(but_channels))
 
+    @method(concurrency_group="read")
+    async def held_back(self) -> int:
+        """How many changes of alerts were held back, and no summary told of them yet."""
+        return await self._ask(self._telling.held_back)
+
+    @method(concurrency_group="read")
+    async def alerts_over(self, *, before: float) -> bool:
+        """Whether there are alerts that were over before this."""
+        return await self._ask(self._alerts.alerts_over, before=before)
+
+    @method(concurrency_group="read")
+    async def job_figures(self, *, now: float, since: float) -> JobFigures:
+        """Of all users; failures after `since` count."""
+        return await self._ask(self._figures.job_figures, now=now, since=since)
+
     # Search
 
     @method(concurrency_group="read")
@@ -417,6 +460,29 @@ class StoreReader:
     @method(concurrency_group="read")
     async def counts(self) -> dict[str, int]:
         return await self._ask(self._talks.counts)
+
+    # Copies, each made by a process of its own
+
+    @method(concurrency_group="copy")
+    async def cut_database(self, *, folder: str) -> Cut:
+        """Copy the database as it is at one moment into a folder of this PC; see `cutting.cut`."""
+        from actors.store.copying import cut_apart
+
+        await self._life.ready()
+        return await asyncio.to_thread(cut_apart, self._url, Path(folder))
+
+    @method(concurrency_group="copy")
+    async def check_copy(self, *, folder: str, cut: Cut) -> CutChecked:
+        """Compare the copy in a folder of this PC with what was recorded of it; see `restored.check_restorable`."""
+        from actors.store.copying import check_apart
+
+        await self._life.ready()
+        return await asyncio.to_thread(check_apart, self._url, Path(folder), cut)
+
+    @method(concurrency_group="health")
+    async def relieve(self) -> int:
+        """Give memory back that is not needed; how many bytes."""
+        return await asyncio.to_thread(give_back)
 
     @method(concurrency_group="health")
     async def health(self) -> Health:

@@ -45,10 +45,59 @@ class ChildStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeStatus:
-    """`ready`: all that answering needs is up; `reasons` says what is not, in plain words."""
+    """`ready`: all that answering needs is up; `reasons` says what is not, in plain words. `notices`: what works in part only, or
+    will soon, whether ready or not."""
 
     ready: bool
     children: tuple[ChildStatus, ...]
     reasons: tuple[str, ...] = ()
     version: str = ""
     started_at: float = 0.0
+    notices: tuple[str, ...] = ()
+
+
+EventKind = Literal[
+    "started",
+    "stopped",
+    "child_died",
+    "child_hung",
+    "child_over_budget",
+    "child_replaced",
+    "group_restarted",
+    "group_held",
+    "group_tried",
+    "group_recovered",
+    "disk_low",
+    "disk_full",
+    "disk_recovered",
+    "memory_low",
+    "memory_recovered",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisionEvent:
+    """One thing that the Supervisor saw or did, told once however often its cause repeats. `seq` rises by one with each event of a home;
+    `subject`: the child or group, "disk" or "memory"; `detail`: a sentence for the owner; `until`: when a held group is tried again."""
+
+    seq: int
+    at: float
+    kind: EventKind
+    subject: str
+    detail: str = ""
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """A process that ended otherwise than it should. `exit_code` or `signal` (`SIGSEGV`), both None where nobody could see it; `log`:
+    its last lines, without what was in quotes and without keys."""
+
+    id: str
+    at: float
+    name: str
+    pid: int
+    exit_code: int | None = None
+    signal: str | None = None
+    detail: str = ""
+    log: tuple[str, ...] = ()
