@@ -118,7 +118,9 @@ TABLE: tuple[Line, ...] = (
     Line("POST", f"{_P}/jsonl", "write", uploads.add_json_lines, JobView, 202, body="file"),
     Line("OPTIONS", f"{_P}/uploads", "write", tus.upload_options, status=204),
     Line("GET", f"{_P}/uploads", "read", tus.list_uploads, Page[UploadView]),
-    Line("POST", f"{_P}/uploads", "write", tus.create_upload, UploadView, 201, refusals=(*_TUS, _TUS_BYTES[-1]), headers=_BEGIN),
+    Line(
+        "POST", f"{_P}/uploads", "write", tus.create_upload, UploadView, 201, refusals=(*_TUS, _TUS_BYTES[-1]), headers=_BEGIN
+    ),
     Line("GET", _U, "write", tus.get_upload, UploadView, refusals=_TUS_BYTES[2:]),
     Line("HEAD", _U, "write", tus.upload_offset, status=204, refusals=_TUS_BYTES, headers=_GO_ON[:1]),
     Line("PATCH", _U, "write", tus.append_to_upload, status=204, body="bytes", refusals=_TUS_BYTES, headers=_GO_ON),

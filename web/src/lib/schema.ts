@@ -4069,11 +4069,17 @@ export interface components {
         };
         /**
          * TreeStatus
-         * @description `ready`: all that answering needs is up; `reasons` says what is not, in plain words.
+         * @description `ready`: all that answering needs is up; `reasons` says what is not, in plain words. `notices`: what works in part only, or
+         *     will soon, whether ready or not.
          */
         TreeStatus: {
             /** Children */
             children: components["schemas"]["ChildStatus"][];
+            /**
+             * Notices
+             * @default []
+             */
+            notices: string[];
             /** Ready */
             ready: boolean;
             /**
