@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import ray
 
+from perenne.client import lines_folder
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
+from perenne.line_owner import LineOwner
 from perenne.messages.alerts import Trial
 from perenne.messages.health import Health
 from perenne.settings import Settings
@@ -38,6 +40,7 @@ class Notifier:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._life = Lifecycle(name, settings, directory, self._recover)
         self._life.begin()
+        LineOwner(name, self, frozenset({"wake", "try_channel"}), lines_folder(settings.ray_dir)).begin()
 
     def _recover(self) -> None:
         if self._loop is not None:

@@ -62,7 +62,7 @@ def _help(words: Sequence[str]) -> str:
     named = [words[0]] if words and re.fullmatch(r"[a-z]+", words[0]) else []
     if (
         named
-        and named[0] in ("projects", "jobs", "keys", "models", "watch", "database")
+        and named[0] in ("projects", "jobs", "keys", "models", "watch", "database", "channels")
         and len(words) > 1
         and re.fullmatch(r"[a-z]+", words[1])
     ):
