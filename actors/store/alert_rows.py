@@ -28,7 +28,7 @@ def alert_of(row: Any) -> Alert:
         acknowledged_by=row.acknowledged_by,
         silenced_by=row.silenced_by,
         inhibited_by=row.inhibited_by,
-        told=bool(row.told),
+        told_at=row.told_at,
         level=row.level,
     )
 

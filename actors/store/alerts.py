@@ -102,16 +102,17 @@ def raise_alert(work: Work, command: RaiseAlert) -> Alert:
         if worse:  # whoever has seen the lesser one has not seen this
             said |= {"acknowledged_at": None, "acknowledged_by": None}
         if worse and (said["silenced_by"] or said["inhibited_by"]):  # told when it is quiet no more
-            said["told"] = False
+            said["told_at"] = None
         row = _set(work, row, count=row.count + max(0, command.seen), **said)
     if row.silenced_by is not None or row.inhibited_by is not None:
         return alert_of(row)
-    if not row.told:
+    if row.told_at is None:
         tell(work, row, "firing", command.pace)
-        return alert_of(_set(work, row, told=True))
-    if worse:
+    elif worse:
         tell(work, row, "worse", command.pace)
-    return alert_of(row)
+    else:
+        return alert_of(row)
+    return alert_of(_set(work, row, told_at=work.now))
 
 
 def _open(work: Work, command: RaiseAlert, said: dict[str, Any]) -> Any:
@@ -122,7 +123,6 @@ def _open(work: Work, command: RaiseAlert, said: dict[str, Any]) -> Any:
         "state": "firing",
         "first_seen": begun,
         "count": max(1, command.seen),
-        "told": False,
         "level": 0,
     }
     work.conn.execute(_INSERT, new | said)
@@ -137,7 +137,7 @@ def resolve_alert(work: Work, command: ResolveAlert) -> Alert:
         return alert_of(row)
     text = command.text[:TEXT_CHARS_MAX]
     row = _set(work, row, state="resolved", resolved_at=work.now, silenced_by=_silence(work, row.event, alert_of(row).labels))
-    if row.told and row.silenced_by is None:
+    if row.told_at is not None and row.silenced_by is None:
         tell(work, row, "resolved", command.pace, text)
     return alert_of(row)
 
@@ -155,7 +155,7 @@ def escalate_alert(work: Work, command: EscalateAlert) -> Alert:
     quiet = row.silenced_by is not None or row.inhibited_by is not None
     if row.state != "firing" or row.acknowledged_at is not None or quiet or row.level >= command.level:
         return alert_of(row)
-    row = _set(work, row, level=command.level)
+    row = _set(work, row, level=command.level, told_at=work.now)
     tell(work, row, "escalated", command.pace)
     return alert_of(row)
 
@@ -180,7 +180,7 @@ def test_alert(work: Work, command: TestAlert) -> Alert:
         "last_seen": work.now,
         "resolved_at": work.now,
         "count": 1,
-        "told": True,
+        "told_at": work.now,
         "level": 0,
     }
     work.conn.execute(_INSERT, row)
@@ -234,6 +234,11 @@ def list_alerts(conn: Connection, state: str | None, limit: int, after: str | No
 def open_alerts(conn: Connection) -> tuple[Alert, ...]:
     """All that are firing, those first that began first."""
     return tuple(alert_of(row) for row in conn.execute(_ALL_OPEN))
+
+
+def alerts_over(conn: Connection, before: float) -> bool:
+    """Whether there are some that were over before this."""
+    return conn.execute(select(alerts.c.id).where(alerts.c.resolved_at < before).limit(1)).first() is not None
 
 
 def find_alert(conn: Connection, alert_id: str) -> Alert:

@@ -309,7 +309,7 @@ alerts = Table(
     Column("acknowledged_by", String),
     Column("silenced_by", String),
     Column("inhibited_by", String),
-    Column("told", Boolean, nullable=False),
+    Column("told_at", Double),
     Column("level", Integer, nullable=False),
     Index("uq_alerts_firing", "fingerprint", unique=True, sqlite_where=_FIRING, postgresql_where=_FIRING),
     Index(None, "last_seen", "id"),

@@ -4,7 +4,7 @@ with the change; or held back for a summary when there were too many."""
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from actors.store.alert_rows import subscriber_of
 from actors.store.rows import encode
@@ -46,10 +46,16 @@ _HELD = (
     .order_by(alert_events.c.at, alert_events.c.id)
     .limit(bindparam("limit_"))
 )
+_HOW_MANY = select(func.count()).where(alert_events.c.held.is_(True), alert_events.c.summarized.is_(False))
 _SUMMARIZED = update(alert_events).where(alert_events.c.id == bindparam("id_")).values(summarized=True)
 _ALERT = select(alerts).where(alerts.c.id == bindparam("id_"))
 
 _HELD_AT_ONCE = 2_000
+
+
+def held_back(conn: Connection) -> int:
+    """How many changes no message told of yet."""
+    return conn.execute(_HOW_MANY).scalar_one()
 
 
 def tell(work: Work, alert: Any, transition: Transition, pace: Pace, text: str | None = None) -> bool:

@@ -17,8 +17,8 @@ Transition = Literal["firing", "worse", "escalated", "resolved", "summary", "tes
 class Alert:
     """Something that its owner should know. Of each `fingerprint` one at most is firing.
 
-    `title` and `text` say what is wrong and `advice` what to do, in plain words. `count`: how often it was seen. `told`: whether
-    its beginning went to subscribers; not while it is silenced, or inhibited by another alert that it follows from.
+    `title` and `text` say what is wrong and `advice` what to do, in plain words. `count`: how often it was seen. `told_at`: when
+    subscribers last heard of it; None while it is silenced, or inhibited by another alert that it follows from.
     `level`: how often it was escalated."""
 
     id: str
@@ -39,7 +39,7 @@ class Alert:
     acknowledged_by: str | None = None
     silenced_by: str | None = None
     inhibited_by: str | None = None
-    told: bool = False
+    told_at: float | None = None
     level: int = 0
 
 
@@ -148,3 +148,25 @@ class Trial:
     words: str = ""
     status: int | None = None
     took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """One thing observed now: `name` is what is observed (docs/alerts.md lists them), `subject` of which, `value` how much; `detail` a
+    sentence about it for the owner."""
+
+    name: str
+    value: float
+    subject: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFigures:
+    """Jobs of all users: those that could be worked on now, since when the one that waits longest has not moved, how many failed in the
+    time asked for, and why the last did."""
+
+    open: int
+    waiting_since: float | None = None
+    failed: int = 0
+    reason: str | None = None

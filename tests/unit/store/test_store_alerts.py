@@ -61,7 +61,7 @@ def test_an_alert_is_one_row_while_it_fires_and_tells_its_beginning_and_its_end_
     subscriber(house)
     first = fire(house)
     again = fire(house, id="alr_2", text="97 % are used", seen=3)
-    assert (again.id, again.count, again.text, first.told) == ("alr_1", 4, "97 % are used", True)
+    assert (again.id, again.count, again.text, first.told_at) == ("alr_1", 4, "97 % are used", house.clock.now())
     over = resolve(house)
     assert resolve(house) == over
     assert told(house) == [("sub_1", "alr_1", "firing"), ("sub_1", "alr_1", "resolved")]

@@ -36,7 +36,7 @@ def _alerts() -> None:
         sa.Column("acknowledged_by", sa.String()),
         sa.Column("silenced_by", sa.String()),
         sa.Column("inhibited_by", sa.String()),
-        sa.Column("told", sa.Boolean(), nullable=False),
+        sa.Column("told_at", sa.Double()),
         sa.Column("level", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alerts")),
     )
