@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 
 from actors.blobs.files import BlobFiles
 from actors.blobs.resumable import ResumableUploads
@@ -26,11 +27,17 @@ class Sweeper:
     def __init__(self, files: BlobFiles, uploads: Uploads, resumable: ResumableUploads, directory: Directory) -> None:
         self._files, self._uploads, self._resumable, self._directory = files, uploads, resumable, directory
         self._ended = threading.Event()
+        self._held_until = 0.0  # on the monotonic clock
 
     def start(self, every_s: float = EVERY_S) -> None:
         """Drop stale uploads now; all else each `every_s`."""
         self._sweep_uploads()
         threading.Thread(target=self._run, args=(every_s,), name="sweeper", daemon=True).start()
+
+    def hold(self, for_s: float) -> None:
+        """Drop no file for so long from now: a backup is being made, and a row of its cut may be deleted meanwhile. 0 ends it. Forgotten
+        by a restart, after which the first sweep of files is `EVERY_S` away."""
+        self._held_until = time.monotonic() + for_s
 
     def stop(self) -> None:
         """Harmless twice."""
@@ -51,6 +58,8 @@ class Sweeper:
         return self._uploads.sweep(UPLOAD_AGE_S) + self._resumable.sweep()
 
     def sweep(self) -> tuple[int, int]:
-        """Files removed, and their bytes."""
+        """Files removed, and their bytes. None while they are held."""
+        if time.monotonic() < self._held_until:
+            return 0, 0
         kept: frozenset[str] = asyncio.run(self._directory.call(names.store_reader(0), "blob_hashes", timeout_s=ASK_S))
         return self._files.sweep(kept, BLOB_GRACE_S) if kept else (0, 0)

@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from actors.store.database import connect_sqlite
+from actors.store.database import BUSY_TIMEOUT_MS, connect_sqlite
 
 log = logging.getLogger(__name__)
 
 PASSIVE_BYTES = 8 << 20  # of log that is not in the database yet: from here it is moved there while writing goes on
 LOOK_S = 0.25  # between looks at a log that is this long: its file keeps its length, what of it is moved has to be asked
 TRUNCATE_BYTES = 256 << 20  # from here the writer waits until all is moved, then cuts the log off
+CUT_WAIT_MS = 200  # that all writers wait for a reader before the log is cut off; it is let grow instead
+CUT_AGAIN_S = 5.0
 
 
 class Checkpointer:
@@ -25,6 +27,7 @@ class Checkpointer:
         self._wanted = threading.Event()
         self._closing = False
         self._looked_at = 0.0
+        self._cut_again_at = 0.0
         self._rest_left = False  # most of the log is moved; what was written meanwhile is not
         self._thread = threading.Thread(target=self._run, name="store-checkpoint", daemon=True)
         self._thread.start()
@@ -42,9 +45,14 @@ class Checkpointer:
             self._rest_left = False
             raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         size = self.log_bytes()
-        if size >= TRUNCATE_BYTES:
-            busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if busy:
+        if size >= TRUNCATE_BYTES and time.monotonic() >= self._cut_again_at:
+            raw.execute(f"PRAGMA busy_timeout={CUT_WAIT_MS}").fetchall()
+            try:
+                busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").fetchall()
+            if busy:  # while a backup copies the database, for minutes perhaps
+                self._cut_again_at = time.monotonic() + CUT_AGAIN_S
                 log.warning("the log of %s has %d MB and a reader holds on to it", self._path, size >> 20)
         elif size >= PASSIVE_BYTES and time.monotonic() - self._looked_at >= LOOK_S:
             self._looked_at = time.monotonic()
