@@ -64,6 +64,7 @@ def build_tree(settings: Settings) -> tuple[Child, ...]:
         Child(name=names.RUN_HOST, code="actors.runs.actor:RunHost", after=(readers[0],), patience=_SLOW_WORK),
         Child(name=names.INGEST_HOST, code="actors.ingest.actor:IngestHost", after=(readers[0], blobs), patience=_SLOW_WORK),
         Child(name=names.NOTIFIER, code="actors.alerts.notifier_actor:Notifier", after=(readers[0],), needed=False),
+        Child(name=names.ALERT_CENTER, code="actors.alerts.actor:AlertCenter", after=(readers[0],), needed=False),
         Child(name=names.EDGE, kind="application", code="serve.app:edge", route="/"),
         Child(name=names.LANGUAGE, kind="application", code="actors.models.app:language"),
         Child(name=names.EMBEDDING, kind="application", code="actors.models.app:embedding"),
