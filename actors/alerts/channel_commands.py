@@ -59,7 +59,7 @@ class House:
                 return each
         raise NotFound("channel", name)
 
-    async def do(self, kind: type[a.Command], **fields: Any) -> Any:
+    async def do(self, kind: type[a.Command], /, **fields: Any) -> Any:
         return await self.store.write(kind(command_id=new_id("cmd"), user_id=OWNER, **fields), deadline_s=15.0)
 
 
