@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cluster.tree import Child
 from perenne import names
-from perenne.messages.health import ChildState, ChildStatus
+from perenne.messages.health import ChildState, ChildStatus, Health
 from perenne.messages.models import ModelState
 
 _MODEL_STATES: dict[str, ChildState] = {"ready": "ready", "unloaded": "ready", "loading": "recovering"}
@@ -19,6 +19,14 @@ def of_model(state: ModelState) -> tuple[ChildState, str]:
     said = state.detail.strip()
     more = f" ({said})" if said and state.phase in ("missing", "failed") else ""
     return child, f"{state.phase}{share}{more}"
+
+
+def health_of(state: ModelState) -> Health:
+    """A model replica's own state as that of a child which answered."""
+    status, detail = of_model(state)
+    return Health(
+        name=state.role, status=status, pid=state.pid, queue=state.queue, progress_age_s=state.progress_age_s, detail=detail
+    )
 
 
 def why_not(children: Sequence[tuple[Child, ChildStatus]]) -> tuple[str, ...]:

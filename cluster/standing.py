@@ -29,6 +29,7 @@ class Standing:
         self.child = child
         now = time.time()
         self._facts = _Facts(starts=starts, sight=Sight(state="starting", born_at=now), since=now)
+        self._loaded = False
         self._lock = threading.Lock()
 
     def go(self, pid: int, now: float) -> Go:
@@ -75,6 +76,7 @@ class Standing:
     def answered(self, health: Health, now: float) -> None:
         with self._lock:
             self._met(health.pid, now)
+            self._loaded = health.status == "ready" and not health.detail
             self._facts.sight = replace(
                 self._facts.sight,
                 answered=True,
@@ -92,11 +94,9 @@ class Standing:
             if sight.answered:
                 self._show("hung", f"no answer to {sight.unanswered + 1} pings", now)
 
-    def away(self, state: ChildState, detail: str, now: float, pid: int = 0) -> None:
+    def away(self, state: ChildState, detail: str, now: float) -> None:
         """What others say of it: the control plane, or Serve."""
         with self._lock:
-            if pid:
-                self._met(pid, now)
             self._facts.sight = replace(self._facts.sight, unanswered=0)
             self._show(state, detail, now)
 
@@ -118,6 +118,11 @@ class Standing:
     def answered_once(self) -> bool:
         """Whether this process, not one before it, has answered a ping."""
         return self._facts.sight.answered
+
+    @property
+    def is_loaded(self) -> bool:
+        """Of a model: its engine was there when it last answered."""
+        return self._loaded
 
     @property
     def queue(self) -> int:

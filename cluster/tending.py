@@ -16,7 +16,7 @@ from cluster.events import EventLog
 from cluster.groups import Escalation, Groups
 from cluster.housekeeping import Housekeeping
 from cluster.pressure import IDLE_S, Action
-from cluster.reasons import of_model, what_works, why_not
+from cluster.reasons import health_of, what_works, why_not
 from cluster.standing import Standing, known_starts
 from cluster.tree import Child, build_tree, spec_hash
 from cluster.version import version
@@ -24,6 +24,7 @@ from perenne import names
 from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded, NotFound, Unavailable
 from perenne.messages.health import Go, TreeStatus
+from perenne.messages.models import ModelState
 from perenne.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -349,11 +350,35 @@ class Tending:
         self._model_looked[name] = now
         try:
             within_s = PING_TIMEOUT_S if standing.ready_once else FIRST_STATE_TIMEOUT_S
-            state = await self._directory.call(name, "state", timeout_s=within_s)
+            standing.answered(health_of(await self._directory.call(name, "state", timeout_s=within_s)), time.time())
+        except DeadlineExceeded as error:
+            if standing.is_loaded:  # one that loads holds the interpreter for seconds
+                standing.silent(time.time())
+            else:
+                standing.away("starting" if not standing.ready_once else "degraded", str(error), time.time())
         except Exception as error:
             standing.away("starting" if not standing.ready_once else "degraded", str(error), time.time())
-        else:
-            standing.away(*of_model(state), time.time(), pid=state.pid)
+        reason = standing.hung(time.time())
+        if reason and name not in self._busy:
+            self._busy.add(name)
+            self._later(self._replace_model(standing, reason))
+
+    async def _replace_model(self, standing: Standing, reason: str) -> None:
+        """End the replica of a model that hangs, unless it answers now: it may have been the control plane that did not."""
+        name = standing.child.name
+        try:
+            with contextlib.suppress(Exception):
+                state: ModelState = await self._directory.call(name, "state", timeout_s=PING_TIMEOUT_S)
+                standing.answered(health_of(state), time.time())
+                if standing.hung(time.time()) is None:
+                    return
+            self.events.note("child_hung", name, f"{name} {reason}: it is replaced", quiet_s=HUNG_QUIET_S)
+            self._keeping.expected.add(standing.pid)
+            async with asyncio.timeout(CONTROL_TIMEOUT_S):
+                await asyncio.to_thread(applications.end_replicas, name)
+            standing.reborn(time.time())
+        finally:
+            self._busy.discard(name)
 
     # The end
 

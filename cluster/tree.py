@@ -16,6 +16,7 @@ DATABASE = "database"  # the group of the owners of the database and of what is 
 _USUAL_INTENSITY, _USUAL_PATIENCE = Intensity(), Patience()
 # An ingest job or an answer may take its time between two signs of progress.
 _SLOW_WORK = Patience(progress_s=600.0)
+_MODEL = Patience(silent=5, progress_s=120.0)  # a long prompt may take a minute between two words on a small PC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +67,8 @@ def build_tree(settings: Settings) -> tuple[Child, ...]:
         Child(name=names.NOTIFIER, code="actors.alerts.notifier_actor:Notifier", after=(readers[0],), needed=False),
         Child(name=names.ALERT_CENTER, code="actors.alerts.actor:AlertCenter", after=(readers[0],), needed=False),
         Child(name=names.EDGE, kind="application", code="serve.app:edge", route="/"),
-        Child(name=names.LANGUAGE, kind="application", code="actors.models.app:language"),
-        Child(name=names.EMBEDDING, kind="application", code="actors.models.app:embedding"),
+        Child(name=names.LANGUAGE, kind="application", code="actors.models.app:language", patience=_MODEL),
+        Child(name=names.EMBEDDING, kind="application", code="actors.models.app:embedding", patience=_MODEL),
         *reranking,
     )
     limits = settings.supervision

@@ -9,7 +9,7 @@ import pytest
 
 from cluster import applications, spawning
 from cluster.tending import Tending
-from cluster.tree import build_tree
+from cluster.tree import build_tree, load
 from perenne.settings import load_settings
 from perenne.testing import FakeDirectory
 
@@ -40,10 +40,13 @@ def tree(tmp_path: Path, said: list[tuple[str, str]]) -> tuple[Tending, FakeDire
 
 async def test_owners_are_closed_before_they_end_and_the_writer_last(tmp_path: Path, said: list[tuple[str, str]]) -> None:
     tending, _, names = tree(tmp_path, said)
+    settings = load_settings({"PERENNE_HOME": str(tmp_path)})
     await tending.stop()
     await tending.stop()
     assert [name for what, name in said if what == "ended"] == names[::-1]
-    for name in (name for name in names if name not in ("RunHost", "IngestHost")):
+    keeping = [child.name for child in build_tree(settings) if child.kind == "actor" and hasattr(load(child.code), "close")]
+    assert {"StoreWriter", "StoreReader-0"} <= set(keeping)
+    for name in keeping:
         assert said.index(("closed", name)) == said.index(("ended", name)) - 1
     assert said[0] == ("shut down", "Serve")
     assert said[-1] == ("ended", "StoreWriter")
