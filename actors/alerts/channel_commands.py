@@ -63,7 +63,9 @@ class House:
         return await self.store.write(kind(command_id=new_id("cmd"), user_id=OWNER, **fields), deadline_s=15.0)
 
 
-def _run(work: Callable[[House], Awaitable[T]]) -> T:
+def in_house(work: Callable[[House], Awaitable[T]]) -> T:
+    """What comes of work on the instance of this home; a trouble is told, and ends the command."""
+
     async def there() -> T:
         settings = load_settings()
         try:
@@ -80,7 +82,8 @@ def _run(work: Callable[[House], Awaitable[T]]) -> T:
         raise typer.Exit(tell(error)) from None
 
 
-def _say(value: dict[str, Any]) -> None:
+def say(value: dict[str, Any]) -> None:
+    """One object, on a line of its own."""
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
@@ -177,16 +180,17 @@ def add(
             await house.do(a.DeleteChannel, channel_id=channel.id)  # all or nothing
             raise
         if as_json:
-            _say({**asdict(channel), "secret": secret, "subscribers": [asdict(subscriber)]})
+            say({**asdict(channel), "secret": secret, "subscribers": [asdict(subscriber)]})
             return
         typer.echo(f"{channel.name}  {channel.address}  hears of {severity} and worse; try it: perenne channels test {name}")
         if secret is not None:
             typer.echo(f"its messages are signed with {secret}\nkeep it: it is not shown again")
 
-    _run(work)
+    in_house(work)
 
 
-def _moment(at: float | None) -> str:
+def moment(at: float | None) -> str:
+    """When, as the clock on the wall has it."""
     return "never" if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
@@ -207,18 +211,18 @@ def list_(as_json: Json = False) -> None:
         for channel in channels:
             own = [each for each in subscribers if each.channel_id == channel.id]
             if as_json:
-                _say({**asdict(channel), "subscribers": [asdict(each) for each in own]})
+                say({**asdict(channel), "subscribers": [asdict(each) for each in own]})
                 continue
             wrong = f"  ({channel.error})" if channel.error else ""
             typer.echo(
-                f"{channel.name}  {channel.kind}  {channel.address}  last arrived: {_moment(channel.delivered_at)}{wrong}"
+                f"{channel.name}  {channel.kind}  {channel.address}  last arrived: {moment(channel.delivered_at)}{wrong}"
             )
             for each in own:
                 typer.echo(_heard(each))
         if not channels and not as_json:
             typer.echo("nobody is told of anything yet: perenne channels add NAME")
 
-    _run(work)
+    in_house(work)
 
 
 @app.command("test")
@@ -229,9 +233,9 @@ def try_(name: Name, as_json: Json = False) -> None:
         channel = await house.channel(name)
         return await house.directory.call(names.NOTIFIER, "try_channel", timeout_s=_TEST_WITHIN_S, channel_id=channel.id)
 
-    trial = _run(work)
+    trial = in_house(work)
     if as_json:
-        _say({"name": name, **asdict(trial)})
+        say({"name": name, **asdict(trial)})
     else:
         typer.echo(f"{name}: {'it arrived' if trial.ok else 'it did not arrive'} ({trial.took_s:.1f} s): {trial.words}")
     if not trial.ok:
@@ -251,7 +255,7 @@ def rotate(
         secret = None if end_old else new_secret()
         await house.do(a.RotateSecret, channel_id=channel.id, signing_secret=secret)
         if as_json:
-            _say({"id": channel.id, "name": channel.name, "secret": secret})
+            say({"id": channel.id, "name": channel.name, "secret": secret})
         elif secret is None:
             typer.echo(f"{channel.name}: only the newest secret is valid now")
         else:
@@ -259,7 +263,7 @@ def rotate(
                 f"{channel.name}: the new secret is {secret}\nthe old one is valid too, until: perenne channels rotate {name} --end-old"
             )
 
-    _run(work)
+    in_house(work)
 
 
 @app.command()
@@ -269,9 +273,9 @@ def remove(name: Name, as_json: Json = False) -> None:
     async def work(house: House) -> None:
         channel = await house.channel(name)
         await house.do(a.DeleteChannel, channel_id=channel.id)
-        _say({"id": channel.id, "removed": True}) if as_json else typer.echo(f"{channel.name} is removed")
+        say({"id": channel.id, "removed": True}) if as_json else typer.echo(f"{channel.name} is removed")
 
-    _run(work)
+    in_house(work)
 
 
 @app.command()
@@ -288,9 +292,9 @@ def subscribe(
 
     async def work(house: House) -> None:
         made = await _subscribe(house, await house.channel(name), events, severity, quiet, time_zone, level)
-        _say(asdict(made)) if as_json else typer.echo(f"{name}\n{_heard(made)}")
+        say(asdict(made)) if as_json else typer.echo(f"{name}\n{_heard(made)}")
 
-    _run(work)
+    in_house(work)
 
 
 @app.command()
@@ -301,9 +305,9 @@ def unsubscribe(
 
     async def work(house: House) -> None:
         await house.do(a.DeleteSubscriber, subscriber_id=subscriber_id)
-        _say({"id": subscriber_id, "removed": True}) if as_json else typer.echo(f"{subscriber_id} hears nothing more")
+        say({"id": subscriber_id, "removed": True}) if as_json else typer.echo(f"{subscriber_id} hears nothing more")
 
-    _run(work)
+    in_house(work)
 
 
 async def _dead(house: House) -> list[Delivery]:
@@ -319,7 +323,7 @@ async def _dead(house: House) -> list[Delivery]:
 
 def _one_line(each: Delivery, of: dict[str, str]) -> str:
     title = each.entries[0].title if each.entries else ""
-    return f"{each.id}  {of.get(each.channel_id, each.channel_id)}  {_moment(each.created_at)}  {title}  ({each.error})"
+    return f"{each.id}  {of.get(each.channel_id, each.channel_id)}  {moment(each.created_at)}  {title}  ({each.error})"
 
 
 @app.command()
@@ -330,9 +334,9 @@ def dead(as_json: Json = False) -> None:
         channels: tuple[Channel, ...] = await house.store.read("channels")
         of = {each.id: each.name for each in channels}
         for each in await _dead(house):
-            _say(asdict(each)) if as_json else typer.echo(_one_line(each, of))
+            say(asdict(each)) if as_json else typer.echo(_one_line(each, of))
 
-    _run(work)
+    in_house(work)
 
 
 @app.command()
@@ -347,7 +351,7 @@ def resend(
     async def work(house: House) -> None:
         for id in ids or [each.id for each in await _dead(house)]:
             made: Delivery = await house.do(a.RedeliverDelivery, delivery_id=id)
-            _say(asdict(made)) if as_json else typer.echo(f"{made.id} is on its way again")
+            say(asdict(made)) if as_json else typer.echo(f"{made.id} is on its way again")
         await house.directory.call(names.NOTIFIER, "wake", timeout_s=5.0)
 
-    _run(work)
+    in_house(work)
