@@ -12,6 +12,8 @@ from tests.live.running import RunningInstance
 
 # A few dozen passages are merged, and get a graph.
 SMALL_INDEX = "index: {kind: sq8, graph_rows: 64, tail_rows: 32}\n"
+# Ten rounds of one disaster kill a child more often than one that can't stay up may die.
+MANY_DEATHS = "supervision: {starts_max: 1000}\n"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -30,7 +32,7 @@ def recorder(request: pytest.FixtureRequest) -> Iterator[Recorder]:
 @pytest.fixture(scope="session")
 def house() -> Iterator[RunningInstance]:
     running = RunningInstance()
-    (running.home / "config.yaml").write_text(SMALL_INDEX)
+    (running.home / "config.yaml").write_text(SMALL_INDEX + MANY_DEATHS)
     try:
         yield running.start()
     finally:
