@@ -120,6 +120,11 @@ class WatchBody(Body):
     ignore: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=100, fail_fast=True)
 
 
+class DrillBody(Body):
+    model_config = example(backup_id="20261126T083000123Z-0a1b2c3d")
+    backup_id: str | None = Field(default=None, min_length=1, max_length=100)
+
+
 class RetryBody(Body):
     model_config = example(password="the file's own")  # noqa: S106
     password: str | None = Field(default=None, max_length=1000, repr=False)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.routing import Match
 
 from perenne.errors import NotFound
+from perenne.messages.backups import Backup, Schedule
 from perenne.messages.commands import Deleted, MessagePosted
 from perenne.messages.health import TreeStatus
 from perenne.messages.models import ModelState
@@ -16,6 +17,7 @@ from perenne.messages.records import Conversation, Document, DocumentText, Key, 
 from perenne.messages.search import SearchResponse
 from serve import (
     access_keys,
+    backups,
     conversations,
     documents,
     house,
@@ -97,6 +99,7 @@ _TUS_BYTES = (
 )
 _CONFLICT = (409, "It conflicts with what is there.")
 _DISK = (507, "The disk is full or failed; nothing was kept.")
+_TARGET = (507, "The backups' target can't be read.")
 _WRITES = (_CONFLICT, _DISK)  # of `/v1`: there it says only where
 _BEGIN = ("Tus-Resumable", "Upload-Length", "Upload-Metadata")
 _GO_ON = ("Tus-Resumable", "Upload-Offset", "Upload-Checksum", "Perenne-Password")
@@ -153,6 +156,11 @@ TABLE: tuple[Line, ...] = (
     Line("GET", "/api/runs/{run_id}", "read", runs.get_run, Run),
     Line("GET", "/api/runs/{run_id}/events", "read", runs.run_events, kind=_EVENTS),
     Line("POST", "/api/runs/{run_id}/stop", "write", runs.stop_run, Run),
+    Line("GET", "/api/backups", "admin", backups.list_backups, list[Backup], refusals=(_TARGET,)),
+    Line("POST", "/api/backups", "admin", backups.create_backup, Schedule, 202),
+    Line("POST", "/api/backups/drill", "admin", backups.drill_backup, Schedule, 202),
+    Line("POST", "/api/backups/{backup_id}/verify", "admin", backups.verify_backup, Schedule, 202),
+    Line("GET", "/api/schedules", "admin", backups.list_schedules, list[Schedule]),
     Line("GET", "/api/keys", "admin", access_keys.list_keys, list[Key]),
     Line("POST", "/api/keys", "admin", access_keys.create_key, KeyMade, 201),
     Line("DELETE", "/api/keys/{key_id}", "admin", access_keys.revoke_key, Key),

@@ -20,8 +20,9 @@ from actors.store.actor import StoreReader, StoreWriter
 from actors.store.database import sqlite_path, writing_engine
 from actors.store.migrate import migrate
 from perenne import names
-from perenne.errors import InvalidRequest
+from perenne.errors import InvalidRequest, NotFound
 from perenne.ids import new_id
+from perenne.messages.backups import Backup, Schedule
 from perenne.messages.commands import (
     AppendRunEvents,
     CloseRun,
@@ -54,6 +55,26 @@ CITATION = Citation(
     answer_end=22,
 )
 HIT = Hit(chunk_id=7, document_id="doc_1", title="Lights", text="It was built in 1863.", start=10, end=40, score=0.9, page=2)
+
+BACKUP = Backup(
+    id="20261126T083000123Z-0a1b2c3d", created_at=1_795_681_800.0, kind="sqlite", revision="0009", origin="o", seq=12, documents=3,
+    passages=7, files=6, size_bytes=2_000_000, new_bytes=40_000,
+)  # fmt: skip
+
+
+class Keeping:
+    """A keeper of backups that has one, and begins whatever it is told to."""
+
+    async def backups(self) -> tuple[Backup, ...]:
+        return (BACKUP,)
+
+    async def begin(self, what: str, backup_id: str | None = None) -> Schedule:
+        if backup_id not in (None, BACKUP.id):
+            raise NotFound("backup", str(backup_id))
+        return Schedule(name=what, cron="0 * * * *", running_since=1_795_681_800.0)
+
+    async def schedules(self) -> tuple[Schedule, ...]:
+        return (Schedule(name="backup", cron="0 * * * *", next_at=1_795_685_400.0),)
 
 
 class Answering:
@@ -307,6 +328,7 @@ async def house_in(folder: Path, dist: Path | None = None, **edge: Any) -> Async
     await eventually(lambda: writer._life.is_ready, within_s=20)
     directory.put(names.store_reader(0), StoreReader(names.store_reader(0), settings, directory))
     directory.put(names.blob_store(settings.pc), BlobStore(names.blob_store(settings.pc), settings, directory))
+    directory.put(names.BACKUP_KEEPER, Keeping())
     directory.put(names.RUN_HOST, runs)
     directory.put(names.INGEST_HOST, ingest)
     directory.put(names.LANGUAGE, language)

@@ -22,7 +22,7 @@ from serve.guard import Guard
 from serve.http import build_app
 from serve.openapi import document
 from serve.routes import TABLE
-from tests.contract.edge_house import House, house_in, make_key, secret, settings_in
+from tests.contract.edge_house import BACKUP, House, house_in, make_key, secret, settings_in
 
 OPEN = {("GET", path) for path in ("/livez", "/readyz", "/docs", "/docs/{name}", "/openapi.json")}
 EVERY = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
@@ -96,6 +96,7 @@ async def stocked(house: House, key: str, label: str, project: str | None = None
             "project": project, "document_id": added["document"]["id"], "job_id": added["job"]["id"], "conversation_id": f"cnv_{label}",
             "run_id": posted["run"]["id"], "message_id": posted["reply"]["id"], "key_id": made["key"]["id"],
             "file_id": added["document"]["id"], "store_id": project, "vector_store_id": project, "model": f"perenne:{project}",
+            "backup_id": BACKUP.id,
         }  # fmt: skip
         begun = await http.post(f"/api/projects/{project}/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "9"})
         ids["upload_id"] = begun.json()["id"]

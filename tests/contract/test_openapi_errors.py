@@ -28,6 +28,7 @@ BROKEN = (errors.EngineFailed("onnx", "it broke"), errors.ConfigurationError("re
 NONE, WRONG = errors.NotFound("thing", "x"), errors.InvalidRequest("it can't be", "x")
 CLASH, LARGE = errors.Conflict("it stands elsewhere"), errors.TooLarge("it", 2, 1)
 MANY, OTHER = errors.QuotaExceeded("unfinished uploads", 2, 1), errors.ChecksumMismatch("the bytes have another sha256")
+SEALED = (errors.BackupDamaged("repository.json", "it is cut short"), errors.WrongPassphrase("it is encrypted"))
 DEFECT = RuntimeError("a defect")
 WRITES = (NONE, WRONG, CLASH, errors.CommandReused("cmd_1"), BUSY, *AWAY, FULL)
 
@@ -44,12 +45,12 @@ RAISED: tuple[tuple[str, frozenset[str], tuple[Exception, ...]], ...] = (
     (names.RUN_HOST, frozenset({"search"}), (NONE, WRONG, BUSY, *AWAY, *LATE, *BROKEN)),
     (names.INGEST_HOST, frozenset({"check_folder", "keep_password"}), (WRONG, BUSY, *AWAY)),
     (names.STORE_WRITER, frozenset({"submit"}), WRITES),
+    (names.BACKUP_KEEPER, frozenset({"backups"}), (*SEALED, *AWAY, FULL)),
+    (names.BACKUP_KEEPER, frozenset({"begin"}), (NONE, WRONG, BUSY, *SEALED, *AWAY, FULL)),
 )
 BEFORE_ALL = {errors.Unauthorized, errors.Forbidden, errors.RateLimited}  # of what stands before each route: `serve.guard`
 OF_NO_ROUTE = {
     errors.LeaseLost,  # told to whoever works on a job
-    errors.BackupDamaged,  # of backups, which have no route
-    errors.WrongPassphrase,
 }
 
 
@@ -147,7 +148,7 @@ async def test_each_status_that_a_part_in_trouble_makes_a_route_answer_is_told_o
     full: set[tuple[str, str]] = set()
     async with house.http() as http:
         whole = await begun(http, ids, 0)
-        for name in (names.STORE_WRITER, reader, files, names.RUN_HOST, names.INGEST_HOST):
+        for name in (names.STORE_WRITER, reader, files, names.RUN_HOST, names.INGEST_HOST, names.BACKUP_KEEPER):
             house.directory.put(name, Troubled(name, house.directory._owner(name), trouble))
         monkeypatch.setattr(Store.write, "__defaults__", (HASTY_S,))
         monkeypatch.setitem(Store.read.__kwdefaults__, "deadline_s", HASTY_S)

@@ -1,0 +1,58 @@
+"""Routes of backups: an operator's alone. What takes minutes is begun here, and followed by `/api/schedules`."""
+
+from starlette.responses import Response
+
+from perenne import names
+from perenne.errors import Forbidden
+from perenne.messages.backups import Backup, Schedule
+from perenne.messages.commands import OWNER
+from serve.answers import json_answer
+from serve.asking import Asking, Reading, Writing
+from serve.bodies import DrillBody
+
+_LIST_WITHIN_S = 30.0
+_BEGIN_WITHIN_S = 10.0
+
+
+def _need_owner(ask: Asking) -> None:
+    """A backup holds what everybody has: Forbidden for a key of another user's, or one that is limited to a project."""
+    ask.caller.need_all_projects()
+    if ask.user_id != OWNER:
+        raise Forbidden("owner")
+
+
+async def _begun(ask: Asking, what: str, backup_id: str | None = None) -> Response:
+    _need_owner(ask)
+    begun: Schedule = await ask.edge.directory.call(
+        names.BACKUP_KEEPER, "begin", timeout_s=_BEGIN_WITHIN_S, what=what, backup_id=backup_id
+    )
+    return json_answer(begun, 202)
+
+
+async def list_backups(ask: Reading) -> Response:
+    """The backups that there are, the newest first."""
+    _need_owner(ask)
+    backups: tuple[Backup, ...] = await ask.edge.directory.call(names.BACKUP_KEEPER, "backups", timeout_s=_LIST_WITHIN_S)
+    return json_answer(backups)
+
+
+async def create_backup(ask: Writing) -> Response:
+    """Begin a backup; it is verified once it is written. Busy while another, or a drill, is under way."""
+    return await _begun(ask, "backup")
+
+
+async def verify_backup(ask: Writing, backup_id: str) -> Response:
+    """Begin to read every piece of a backup and compare it with its hash."""
+    return await _begun(ask, "verify", backup_id)
+
+
+async def drill_backup(ask: Writing, body: DrillBody) -> Response:
+    """Begin a drill: a backup, the newest without an id, is restored into a scratch folder and compared with what was recorded of it."""
+    return await _begun(ask, "drill", body.backup_id)
+
+
+async def list_schedules(ask: Reading) -> Response:
+    """What is done by the clock: when next, whether it is under way, how it ended last."""
+    _need_owner(ask)
+    schedules: tuple[Schedule, ...] = await ask.edge.directory.call(names.BACKUP_KEEPER, "schedules", timeout_s=_BEGIN_WITHIN_S)
+    return json_answer(schedules)
