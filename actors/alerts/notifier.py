@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from actors.alerts.channels.order import Order
+from actors.alerts.channels.order import Order, Sent
 from actors.alerts.notifier_bell import Bell
 from actors.alerts.notifier_pace import GiveUp, after_failure
 from actors.alerts.notifier_words import body_of, text_of, title_of
@@ -152,7 +152,11 @@ class Notifier:
             return
         channel_id = delivery.channel_id
         secret: ChannelSecret = await _patiently(lambda: self._outbox.read("channel_secret", channel_id=channel_id))
-        sent = await self._outgoing.send(order_of(delivery, secret, now))
+        try:
+            sent = await self._outgoing.send(order_of(delivery, secret, now))
+        except Exception as error:  # ours, and no reason to hold up those behind it for ever
+            log.exception("message %s could not be sent", delivery.id)
+            sent = Sent(ok=False, words=f"Perenne could not send it: {type(error).__name__}", unfit=True)
         if sent.ok:
             await self._record(FinishDelivery(command_id=new_id("cmd"), **mine))
             self.figures["delivered"] += 1

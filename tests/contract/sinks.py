@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -44,7 +45,8 @@ class HttpSink:
     """`status` is what it answers; `down` closes its port for a while. Paths: /hang answers never, /slow after `slow_s`, /drip a byte at
     a time for ever, /flood without end, /to redirects to `redirect_to`, /unfit with 422, /later with 429."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._context = context
         self.got: list[Got] = []
         self.came = threading.Event()
         self.status, self.slow_s, self.redirect_to = 200, 1.0, ""
@@ -57,6 +59,8 @@ class HttpSink:
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _Handler)
         self._server.daemon_threads = True
         self._server.sink = self  # type: ignore[attr-defined]
+        if self._context is not None:
+            self._server.socket = self._context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 

@@ -7,13 +7,21 @@ import multiprocessing
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from actors.alerts.channels.order import Order, Sent
 from actors.alerts.channels.signature import new_secret, verify
@@ -203,6 +211,50 @@ async def test_a_socket_of_any_other_kind_is_refused(sender: Sender) -> None:
     for url in ("syslog://", "dbus://", "rsyslog://10.0.0.1"):
         sent = await sender.send(order(url, "apprise"))
         assert not sent.ok, url
+
+
+def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """One of this test's own for 127.0.0.1, which nobody trusts, and a server's context with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sink")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    built = (
+        built.not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(names, critical=False)
+    )
+    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    made, private = folder / "sink.pem", folder / "sink.key"
+    made.write_bytes(built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private.write_bytes(key.private_bytes(*form))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made, private)
+    return made, context
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused_but_the_owners_own_is_trusted(
+    sender: Sender, tmp_path: Path
+) -> None:
+    made, context = _certificate(tmp_path)
+    sink = HttpSink(context)
+    orders = (order(sink.url(scheme="https")), order(sink.url(scheme="jsons"), "apprise"))
+    own = Sender(OutgoingSettings(allow=HERE, ca_file=str(made)), limit_s=LIMIT_S)
+    try:
+        for each in orders:
+            sent = await sender.send(each)
+            assert not sent.ok
+            assert "certificate verify failed" in sent.words
+        assert sink.got == []
+        for each in orders:
+            sent = await own.send(each)
+            assert sent.ok, sent.words
+        assert len(sink.got) == 2
+    finally:
+        await own.close()
+        sink.close()
 
 
 async def test_certificates_are_verified_and_cannot_be_waived(sender: Sender) -> None:

@@ -163,6 +163,13 @@ def test_what_was_given_up_is_listed_and_sent_again_under_its_id(
         ),
         (("add", "x", "https://a.example/very-secret-token", "--webhook", "--quiet", "always"), 7, "expected hours such as"),
         (("add", "x", "json://a.example/very-secret-token?verify=no"), 7, "always verified"),
+        (("add", "x", "mailto://a.example?from=a@b.example&to=c@d.example,very-secret@d.example"), 7, "expected one recipient"),
+        (
+            ("add", "x", "mailto://a.example?from=a@b.example&to=c@d.example&bcc=very-secret@d.example"),
+            7,
+            "expected one recipient",
+        ),
+        (("add", "x", "ntfys://ntfy.example/very-secret-topic/another"), 7, "expected one recipient"),
         (("resend", "dlv_none"), 6, "no delivery"),
     ],
 )

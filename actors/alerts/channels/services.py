@@ -52,8 +52,19 @@ def service_of(url: str) -> Any:
         raise InvalidRequest(
             "url: certificates are always verified; take verify=no away (outgoing.ca_file names one of your own)", "url"
         )
+    if _recipients(service) > 1:
+        raise InvalidRequest(
+            "url: expected one recipient: were one of several away, the others would be told again and again; add a channel for each",
+            "url",
+        )
     service.redirects = False
     return service
+
+
+def _recipients(service: Any) -> int:
+    """How many it tells; of a mail those with a copy too."""
+    copies = sum(len(getattr(service, name, None) or ()) for name in ("cc", "bcc"))
+    return max(len(service), len(getattr(service, "targets", None) or ())) + copies
 
 
 class _Words(logging.Handler):

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from actors.alerts.channels.order import Sent
+from actors.alerts.channels.order import Order, Sent
 from actors.alerts.notifier import LEASE_S
 from perenne.messages import alert_commands as a
 from perenne.messages import commands as c
@@ -166,6 +166,27 @@ async def test_a_message_that_the_sink_finds_wrong_holds_the_others_up_for_minut
     assert [each.alert_id for each in there.deliveries("dead")] == [first]
     del there.sinks.down["https://one.example"]
     await there.pass_time(60.0, 5.0)
+    assert there.told("one") == [second]
+
+
+async def test_what_we_cannot_send_ourselves_is_given_up_and_holds_nobody_up(
+    there: NotifierHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.channel("one")
+    first, second = there.tell(2)
+    send = there.sinks.send
+
+    async def broken(order: Order) -> Sent:
+        if order.body["data"]["alert_id"] == first:
+            raise KeyError("a mistake of ours")
+        return await send(order)
+
+    monkeypatch.setattr(there.sinks, "send", broken)
+    await there.work()
+    await there.pass_time(160.0, 5.0)
+    assert [(each.alert_id, each.error) for each in there.deliveries("dead")] == [
+        (first, "Perenne could not send it: KeyError")
+    ]
     assert there.told("one") == [second]
 
 
