@@ -68,14 +68,18 @@ class LocalFolder:
         """Make the root, durably. StorageFailed."""
         with _refusals(self.shown):
             missing = [folder for folder in (self._root, *self._root.parents) if not folder.exists()]
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except FileNotFoundError as error:  # such as below /proc: nothing that a caller could take for a missing object
+                raise StorageFailed(f"the backup's target {self.shown} can't be made: {error.strerror}") from error
             for folder in missing:
                 with suppress(PermissionError):  # a parent that is not ours to look into was not made by us
                     _sync(folder.parent)
 
     def read(self, name: str, limit: int, head: bool = False) -> bytes:
         with _refusals(self.shown), (self._root / name).open("rb") as file:
-            data = file.read(limit if head else limit + 1)
+            there = os.fstat(file.fileno()).st_size  # asked for more, Python would set all of it aside
+            data = file.read(min(limit if head else limit + 1, there))
         return _bounded(name, data, limit)
 
     def write(self, name: str, data: bytes) -> None:

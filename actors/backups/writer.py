@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +21,9 @@ from actors.backups.pieces import Pieces
 from actors.backups.sealing import Seal
 from actors.backups.storage import Storage
 from perenne.clock import Clock
-from perenne.errors import Conflict, InvalidRequest
+from perenne.errors import Conflict, InvalidRequest, StorageFailed
 
-IN_FLIGHT = 4  # pieces a thread that are read and not stored yet: what bounds the memory, at 256 KiB each
+IN_FLIGHT = 8  # pieces a thread that are read and not stored yet: what bounds the memory, at 64 KiB each
 
 
 class Writer:
@@ -95,11 +95,15 @@ class Writer:
             name = manifests.object_name(manifest.id)
             data = manifests.encode(manifest, self._seal)
             self._sure()
-            self._storage.write(name, data)
-            self._storage.settle([manifests.FOLDER])
-            if not self._held.stands():
-                self._storage.remove(name)
-                raise _lost()
+            try:
+                self._storage.write(name, data)
+                self._storage.settle([manifests.FOLDER])
+                if not self._held.stands():
+                    raise _lost()
+            except BaseException:  # what isn't sure to stay is not listed
+                with suppress(StorageFailed):
+                    self._storage.remove(name)
+                raise
             return manifest
         finally:
             self.abort()
