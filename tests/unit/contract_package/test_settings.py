@@ -79,3 +79,14 @@ def test_a_home_that_is_closed_to_us_is_a_sentence(tmp_path: Path) -> None:
     finally:
         if root:
             os.seteuid(0)
+
+
+def test_networks_that_channels_may_reach_are_networks_and_the_address_of_redis_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("outgoing: {allow: [192.168.1.0/24]}\nredis_url: redis://:a-secret@host/0\n")
+    settings = load_settings(env(tmp_path, PERENNE_REDIS_URL="redis://:another-secret@host/0"))
+    assert settings.outgoing.allow == ("192.168.1.0/24",)
+    assert settings.redis_url == "redis://:another-secret@host/0"
+    assert "secret" not in repr(settings)
+    (tmp_path / "config.yaml").write_text("outgoing: {allow: [192.168.1.1/24]}\n")
+    with pytest.raises(ConfigurationError, match="host bits set"):
+        load_settings(env(tmp_path))
