@@ -16,7 +16,7 @@ from perenne.cli.console import Json, default_address
 from perenne.cli.troubles import Exit, tell
 from perenne.errors import NotFound, PerenneError, Unavailable
 from perenne.messages.backups import Backup, BackupVerified, Schedule
-from perenne.schedules import next_time, read_schedules
+from perenne.schedules import age_words, next_time, one_line, read_schedules
 from perenne.settings import Settings, load_settings
 
 T = TypeVar("T")
@@ -131,7 +131,7 @@ def _ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
 @app.command("list")
 def list_(target: Target = None, as_json: Json = False) -> None:
     """The backups that there are, the newest first."""
-    from actors.backups.contents import age_words, shown
+    from actors.backups.contents import shown
     from actors.backups.repository import Repository
 
     def work() -> tuple[str, list[Backup], list[Any]]:
@@ -233,8 +233,6 @@ def schedules(as_json: Json = False) -> None:
 
 
 def _line(schedule: Schedule) -> str:
-    from actors.backups.rounds import one_line
-
     due = "never by itself" if schedule.next_at is None else f"next {datetime.fromtimestamp(schedule.next_at):%Y-%m-%d %H:%M}"
     good = f" ({schedule.last.detail})" if schedule.last is not None and schedule.last.ok else ""
     return f"{one_line(schedule, time.time())}{good}; {due}"

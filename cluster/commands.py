@@ -28,6 +28,7 @@ from perenne.cli.console import Away
 from perenne.cli.troubles import Exit, tell
 from perenne.errors import PerenneError
 from perenne.messages.health import TreeStatus
+from perenne.schedules import one_line, read_schedules
 from perenne.settings import Settings, load_settings
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, and nothing else on standard output.")]
@@ -186,8 +187,11 @@ def status(as_json: Json = False) -> None:
         _report(facts, f"address: {known.http}\nnot ready: the Supervisor: {error}", as_json)
         raise typer.Exit(EXIT_TROUBLE) from None
     recent = [asdict(crash) for crash in Crashes(settings.path("crashes")).read() if crash.at > time.time() - CRASHES_SHOWN_S]
+    schedules = read_schedules(settings.home)
     facts = {"running": True, "address": known.http, **asdict(tree), "crashes_of_a_day": len(recent)}
-    _report(facts, _table(known.http, tree, len(recent)), as_json)
+    facts["schedules"] = [asdict(schedule) for schedule in schedules]
+    words = [_table(known.http, tree, len(recent)), "", *(one_line(schedule, time.time()) for schedule in schedules if schedule.cron)]
+    _report(facts, "\n".join(words).rstrip(), as_json)
     raise typer.Exit(0 if tree.ready else EXIT_TROUBLE)
 
 

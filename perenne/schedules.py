@@ -2,6 +2,7 @@
 not rows, so that they can be read with no instance running and written when the database can't be. Their owner alone writes them."""
 
 import os
+import time
 from pathlib import Path
 
 from perenne.errors import ConfigurationError
@@ -70,3 +71,25 @@ def write_schedule(home: str | Path, schedule: Schedule) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def age_words(at: float, now: float | None = None) -> str:
+    """How long ago, for people."""
+    seconds = max(0.0, (time.time() if now is None else now) - at)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def one_line(schedule: Schedule, now: float) -> str:
+    """How it stands with a schedule, for people."""
+    if schedule.running_since is not None:
+        return f"{schedule.name}: under way ({schedule.progress or 'it begins'})"
+    if schedule.last is None:
+        return f"{schedule.name}: never yet"
+    last = schedule.last
+    if last.ok:
+        return f"{schedule.name}: {age_words(last.ended_at, now)}, well"
+    before = f"; the last good one was {age_words(schedule.good.ended_at, now)}" if schedule.good else "; there is no good one"
+    return f"{schedule.name}: {age_words(last.ended_at, now)}, FAILED: {last.detail}{before}"

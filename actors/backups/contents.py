@@ -1,7 +1,6 @@
 """What is in a backup of ours, and under which names: the database's copy, what was recorded of it, the files that its rows name, and the
 home's own small files. Index snapshots are not in it: a shard is made again from the database."""
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -115,12 +114,3 @@ def shown(summary: Summary) -> Backup:
         new_bytes=summary.bytes_stored,
         missing=int(label.notes.get("missing", "0")),
     )
-
-
-def age_words(at: float, now: float | None = None) -> str:
-    """How long ago, for people."""
-    seconds = max(0.0, (time.time() if now is None else now) - at)
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"

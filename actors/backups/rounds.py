@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from actors.backups.contents import age_words
 from actors.backups.keeper import Keeper
 from perenne.clock import Clock, SystemClock
 from perenne.errors import Busy, PerenneError
@@ -166,16 +165,3 @@ class Rounds:
 
 def _size(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:,.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"
-
-
-def one_line(schedule: Schedule, now: float) -> str:
-    """How it stands with a schedule, for people."""
-    if schedule.running_since is not None:
-        return f"{schedule.name}: under way ({schedule.progress or 'it begins'})"
-    if schedule.last is None:
-        return f"{schedule.name}: never yet"
-    last = schedule.last
-    if last.ok:
-        return f"{schedule.name}: {age_words(last.ended_at, now)}, well"
-    before = f"; the last good one was {age_words(schedule.good.ended_at, now)}" if schedule.good else "; there is no good one"
-    return f"{schedule.name}: {age_words(last.ended_at, now)}, FAILED: {last.detail}{before}"

@@ -62,7 +62,7 @@ def _help(words: Sequence[str]) -> str:
     named = [words[0]] if words and re.fullmatch(r"[a-z]+", words[0]) else []
     if (
         named
-        and named[0] in ("projects", "jobs", "keys", "models", "watch", "database", "channels")
+        and named[0] in ("projects", "jobs", "keys", "models", "watch", "database", "channels", "backup")
         and len(words) > 1
         and re.fullmatch(r"[a-z]+", words[1])
     ):
@@ -103,7 +103,7 @@ def _scope(error: Exception, words: Sequence[str]) -> str:
 
 def _listed(error: Exception, words: Sequence[str]) -> str:
     found = re.match(r"(?:there is )?no (\w+)", str(error))
-    lists = {"project": "projects list", "job": "jobs list", "key": "keys list", "model": "models list"}
+    lists = {"backup": "backup list", "project": "projects list", "job": "jobs list", "key": "keys list", "model": "models list"}
     return f"{program()} {lists[found[1]]}" if found and found[1] in lists else _help(words)
 
 
@@ -139,6 +139,8 @@ _BY_CODE: dict[str, tuple[Exit, Callable[[Exception, Sequence[str]], str]]] = {
     "unauthorized": (Exit.KEY, _key),
     "forbidden": (Exit.KEY, _scope),
     "not_found": (Exit.NOT_FOUND, _listed),
+    "wrong_passphrase": (Exit.KEY, lambda error, words: "export PERENNE_BACKUP_PASSPHRASE=…"),
+    "backup_damaged": (Exit.FAILED, _ours("backup list")),
     "invalid_request": (Exit.REFUSED, lambda error, words: _help(words)),
     "conflict": (Exit.REFUSED, _taken),
     "command_reused": (Exit.REFUSED, lambda error, words: _typed(words)),

@@ -189,6 +189,7 @@ SAMPLES = [
     errors.Busy("the writer's queue", 2.0), errors.RateLimited("the server", 3.0), errors.Unavailable("RunHost", 1.0),
     errors.ModelNotReady("language", "loading"), errors.DeadlineExceeded("RunHost", 3.0), errors.LeaseLost("job_1"),
     errors.CommandReused("cmd_1"), errors.WeightsUnavailable("smollm2", "none"), errors.PerenneError("?"),
+    errors.WrongPassphrase("it is encrypted"), errors.BackupDamaged("pieces/ab", "it is missing"),
 ]  # fmt: skip
 
 
