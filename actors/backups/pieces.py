@@ -9,9 +9,9 @@ from actors.backups.storage import Storage
 from perenne.errors import BackupDamaged
 
 FOLDER = "pieces"
-PIECE_BYTES = 64 << 10  # where files are cut; docs/adr/0018 says why there
+PIECE_BYTES = 64 << 10  # where files are cut; docs/adr/0020 says why there
 PIECE_MOST_BYTES = 1 << 20  # a piece of more is refused, so that another size may come without a new format
-ZSTD_LEVEL = 1  # 2 % larger than at 3, in three fifths of the time; docs/adr/0018
+ZSTD_LEVEL = 1  # 2 % larger than at 3, in three fifths of the time; docs/adr/0020
 OBJECT_MOST_BYTES = PIECE_MOST_BYTES + 64  # codec and seal
 ID = re.compile(r"[0-9a-f]{64}")
 _RAW, _ZSTD = b"\0", b"\1"
