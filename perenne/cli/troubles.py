@@ -103,7 +103,14 @@ def _scope(error: Exception, words: Sequence[str]) -> str:
 
 def _listed(error: Exception, words: Sequence[str]) -> str:
     found = re.match(r"(?:there is )?no (\w+)", str(error))
-    lists = {"backup": "backup list", "project": "projects list", "job": "jobs list", "key": "keys list", "model": "models list"}
+    lists = {
+        "backup": "backup list",
+        "channel": "channels list",
+        "project": "projects list",
+        "job": "jobs list",
+        "key": "keys list",
+        "model": "models list",
+    }
     return f"{program()} {lists[found[1]]}" if found and found[1] in lists else _help(words)
 
 
