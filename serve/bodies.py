@@ -125,6 +125,23 @@ class DrillBody(Body):
     backup_id: str | None = Field(default=None, min_length=1, max_length=100)
 
 
+class AlertTestBody(Body):
+    model_config = example(channel=None)
+    channel: str | None = Field(
+        default=None, max_length=NAME_CHARS_MAX, description="The id of a channel; none: every subscriber."
+    )
+
+
+class SilenceBody(Body):
+    model_config = example(events=["disk.*"], for_s=3600, reason="moving files")
+    events: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(default=[], max_length=100, fail_fast=True)
+    labels: dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=300)]] = Field(
+        default={}, max_length=32
+    )
+    for_s: FiniteFloat = Field(gt=0, le=366 * 86_400)
+    reason: str = Field(default="", max_length=NAME_CHARS_MAX)
+
+
 class RetryBody(Body):
     model_config = example(password="the file's own")  # noqa: S106
     password: str | None = Field(default=None, max_length=1000, repr=False)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perenne.errors import Forbidden, NotFound
+from perenne.messages.commands import OWNER
 from perenne.messages.records import Conversation, Document, Job, Key, Message, Project, Run, Scope
 from perenne.store import Store
 
@@ -34,6 +35,12 @@ class Caller:
         """Forbidden for a key that is limited to one project."""
         if self.key.project_id is not None:
             raise Forbidden("all projects")
+
+    def need_owner(self) -> None:
+        """Forbidden for a key of another user's, or one that is limited to a project: what is asked for is the whole instance's."""
+        self.need_all_projects()
+        if self.user_id != OWNER:
+            raise Forbidden("owner")
 
     async def project(self, store: Store, project: str) -> Project:
         """The caller's project of that id or name."""

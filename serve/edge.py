@@ -75,6 +75,10 @@ class Edge:
         """Tell the ingest host of a new job; it would find the row by itself, later."""
         self.errand(self.directory.call(names.INGEST_HOST, "wake", timeout_s=_NUDGE_WITHIN_S))
 
+    def wake_notifier(self) -> None:
+        """Tell the sender of messages of a new one; it would find the row by itself, later."""
+        self.errand(self.directory.call(names.NOTIFIER, "wake", timeout_s=_NUDGE_WITHIN_S))
+
     def look_at_watches(self) -> None:
         """Tell the ingest host of a folder that is watched now, or no more; it would find the row by itself, later."""
         self.errand(self.directory.call(names.INGEST_HOST, "look_at_watches", timeout_s=_NUDGE_WITHIN_S))

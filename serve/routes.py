@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.routing import Match
 
 from perenne.errors import NotFound
+from perenne.messages.alerts import Alert, Channel, Delivery, Silence, Subscriber
 from perenne.messages.backups import Backup, Schedule
 from perenne.messages.commands import Deleted, MessagePosted
 from perenne.messages.health import TreeStatus
@@ -17,6 +18,7 @@ from perenne.messages.records import Conversation, Document, DocumentText, Key, 
 from perenne.messages.search import SearchResponse
 from serve import (
     access_keys,
+    alerts,
     backups,
     conversations,
     documents,
@@ -161,6 +163,17 @@ TABLE: tuple[Line, ...] = (
     Line("POST", "/api/backups/drill", "admin", backups.drill_backup, Schedule, 202),
     Line("POST", "/api/backups/{backup_id}/verify", "admin", backups.verify_backup, Schedule, 202),
     Line("GET", "/api/schedules", "admin", backups.list_schedules, list[Schedule]),
+    Line("GET", "/api/alerts", "admin", alerts.list_alerts, Page[Alert]),
+    Line("POST", "/api/alerts/test", "admin", alerts.send_test, Alert, 202),
+    Line("GET", "/api/alerts/{alert_id}", "admin", alerts.get_alert, Alert),
+    Line("POST", "/api/alerts/{alert_id}/acknowledge", "admin", alerts.acknowledge_alert, Alert),
+    Line("GET", "/api/silences", "admin", alerts.list_silences, list[Silence]),
+    Line("POST", "/api/silences", "admin", alerts.create_silence, Silence, 201),
+    Line("DELETE", "/api/silences/{silence_id}", "admin", alerts.delete_silence, Deleted),
+    Line("GET", "/api/channels", "admin", alerts.list_channels, list[Channel]),
+    Line("GET", "/api/subscribers", "admin", alerts.list_subscribers, list[Subscriber]),
+    Line("GET", "/api/deliveries", "admin", alerts.list_deliveries, Page[Delivery]),
+    Line("POST", "/api/deliveries/{delivery_id}/redeliver", "admin", alerts.redeliver, Delivery, 202),
     Line("GET", "/api/keys", "admin", access_keys.list_keys, list[Key]),
     Line("POST", "/api/keys", "admin", access_keys.create_key, KeyMade, 201),
     Line("DELETE", "/api/keys/{key_id}", "admin", access_keys.revoke_key, Key),

@@ -108,9 +108,7 @@ def silence(
 
     async def work(house: House) -> None:
         fields: dict[str, Any] = {"events": tuple(events or ()), "labels": labels(label), "reason": reason}
-        made: Silence = await house.do(
-            a.CreateSilence, silence_id=new_id("sil"), ends_at=time.time() + seconds(length), **fields
-        )
+        made: Silence = await house.do(a.CreateSilence, silence_id=new_id("sil"), length_s=seconds(length), **fields)
         say(asdict(made)) if as_json else typer.echo(f"{made.id}  quiet until {moment(made.ends_at)}")
 
     in_house(work)

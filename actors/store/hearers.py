@@ -1,6 +1,5 @@
 """Silences, channels and subscribers: made, gone, listed. A channel's URL and signing secret are read by its sender alone."""
 
-import math
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -30,6 +29,7 @@ CHANNELS_MAX = 100
 SUBSCRIBERS_MAX = 100
 SILENCES_MAX = 1_000
 LEVELS_MAX = 10
+LENGTH_S_MAX = 366 * 86_400.0  # of a silence
 
 _SILENCE = select(silences).where(silences.c.id == bindparam("id_"))
 _CHANNEL = select(channels).where(channels.c.id == bindparam("id_"))
@@ -51,8 +51,8 @@ def create_silence(work: Work, command: CreateSilence) -> Silence:
         raise InvalidRequest("a silence says what it keeps quiet: give event types (* for all) or labels", "events")
     if len(command.labels) > LABELS_MAX:
         raise InvalidRequest(f"expected {LABELS_MAX} labels at most, got {len(command.labels)}", "labels")
-    if not math.isfinite(command.ends_at) or command.ends_at <= work.now:
-        raise InvalidRequest(f"a silence has to end in the future, got {command.ends_at}", "ends_at")
+    if not 0 < command.length_s <= LENGTH_S_MAX:
+        raise InvalidRequest(f"a silence lasts for up to {LENGTH_S_MAX:g} s, got {command.length_s}", "length_s")
     _room(work, silences, SILENCES_MAX, "silences")
     row: dict[str, Any] = {
         "id": command.silence_id,
@@ -61,7 +61,7 @@ def create_silence(work: Work, command: CreateSilence) -> Silence:
         "reason": command.reason[:NAME_CHARS_MAX],
         "created_by": command.user_id,
         "created_at": work.now,
-        "ends_at": command.ends_at,
+        "ends_at": work.now + command.length_s,
     }
     work.conn.execute(insert(silences), row)
     mark_silenced(work)

@@ -99,13 +99,13 @@ class ForgetAlerts(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateSilence(Command):
-    """-> Silence. InvalidRequest when it has neither event types nor labels, or ends before it begins."""
+    """-> Silence, from now on for `length_s`. InvalidRequest when it has neither event types nor labels, or is no length of time."""
 
     silence_id: str
     events: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict[str, str])
     reason: str = ""
-    ends_at: float
+    length_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,7 +119,7 @@ class Alerts(RuleBasedStateMachine):
     @rule(subject=st.sampled_from(SUBJECTS), seconds=st.sampled_from([5.0, 40.0]))
     def silence(self, subject: str, seconds: float) -> None:
         self.silenced += 1
-        fields: dict[str, Any] = {"labels": {"subject": subject}, "ends_at": self.now + seconds}
+        fields: dict[str, Any] = {"labels": {"subject": subject}, "length_s": seconds}
         self.house.do(a.CreateSilence, silence_id=f"sil_{self.silenced}", **fields)
 
     @rule(arrives=st.booleans())

@@ -165,7 +165,7 @@ def test_alerts_go_with_their_tables_and_are_raised_anew_in_an_instance_that_com
     def raised(house: StoreHouse) -> None:
         house.do(a.CreateChannel, channel_id="n", name="n", kind="apprise", url="json://example.org/secret", address="json://…")
         house.do(a.CreateSubscriber, subscriber_id="s", name="s", channel_id="n")
-        house.do(a.CreateSilence, silence_id="z", events=("job.*",), ends_at=house.clock.now() + 1)
+        house.do(a.CreateSilence, silence_id="z", events=("job.*",), length_s=1)
         house.system(a.RaiseAlert, alert_id="x", fingerprint="x", severity="critical", event="disk.full", title="full")
         assert house.rows("SELECT alert_id, state FROM deliveries") == [("x", "pending")]
 
