@@ -3,6 +3,7 @@ a thread; nothing here raises."""
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -14,6 +15,8 @@ from cluster.events import EventLog
 from cluster.pressure import Action, DiskPressure, MemoryPressure, Seen, Use
 from cluster.standing import Standing
 from cluster.trimming import logs_folder, trim
+from perenne import metric_table as table
+from perenne import metrics
 from perenne.relief import pss_bytes
 from perenne.room import measured, reserve_of
 from perenne.settings import Settings
@@ -49,6 +52,7 @@ class Housekeeping:
         self._offset = 0
         self._crashes_at = 0.0
         self._names: dict[int, str] = {}
+        self._naming = threading.Lock()
         self.expected: set[int] = set()  # processes whose end was ordered
 
     @property
@@ -92,13 +96,18 @@ class Housekeeping:
 
     # How processes ended
 
+    def know(self, pid: int, name: str) -> None:
+        """Whose process this is. Told at its birth too: it may be gone before the next look. From several threads."""
+        with self._naming:
+            if pid and self._names.get(pid) != name:
+                self._names.pop(pid, None)
+                self._names[pid] = name
+            while len(self._names) > _OLD_PIDS:
+                del self._names[next(iter(self._names))]
+
     def _know_names(self) -> None:
         for name, standing in self._standings.items():
-            if standing.pid and self._names.get(standing.pid) != name:
-                self._names.pop(standing.pid, None)
-                self._names[standing.pid] = name
-        while len(self._names) > _OLD_PIDS:
-            del self._names[next(iter(self._names))]
+            self.know(standing.pid, name)
 
     def _hear_ends(self, stopping: bool) -> None:
         exits, self._offset = read_exits(exits_path(self._settings.ray_dir), self._offset)
@@ -151,10 +160,13 @@ class Housekeeping:
             for name, standing in self._standings.items()
             if standing.pid
         ]
+        for use in uses:
+            metrics.tell(table.CHILD_BYTES, use.pss, use.name)
         return Seen(available=machine.available, total=machine.total, uses=uses)
 
     def _look_at_disk(self) -> None:
         free, total = measured(self._settings.path())
+        metrics.tell(table.DISK_FREE, free)
         told_of = self._disk.decide(free, reserve_of(self._settings.disk, total))
         if told_of is None:
             return

@@ -20,7 +20,8 @@ from cluster.reasons import health_of, what_works, why_not
 from cluster.standing import Standing, known_starts
 from cluster.tree import Child, build_tree, spec_hash
 from cluster.version import version
-from perenne import names
+from perenne import metric_table as table
+from perenne import metrics, names
 from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded, NotFound, Unavailable
 from perenne.messages.health import Go, TreeStatus
@@ -82,6 +83,7 @@ class Tending:
         standing = self._standings.get(child)
         if standing is None:
             return Go(decision="go")
+        self._keeping.know(pid, child)
         now = time.time()
         missing = [name for name in standing.child.after if not self._standings[name].ready_once]
         go = self._ask_group(standing, standing.go(pid, now), now)
@@ -113,6 +115,15 @@ class Tending:
             started_at=self.started_at,
             notices=(*self._keeping.notices, *what_works(seen)),
         )
+
+    def count(self) -> None:
+        """Tell how the children are; from the meter's thread."""
+        metrics.tell(table.READY, float(self.status().ready))
+        for name, standing in self._standings.items():
+            seen = standing.status()
+            metrics.tell(table.CHILD_READY, float(seen.state == "ready"), name)
+            metrics.tell(table.CHILD_QUEUE, standing.queue, name)
+            metrics.tell(table.CHILD_RESTARTS, seen.restarts, name)
 
     async def restart(self, name: str) -> str:
         """End a child, or all of a group, and have it started anew, whatever was held against it. Says what was done; NotFound."""

@@ -104,6 +104,16 @@ async def test_an_end_that_was_ordered_or_is_as_it_should_be_is_no_crash(setting
     assert Crashes(settings.path("crashes")).read() == ()
 
 
+async def test_one_that_dies_before_the_next_look_has_its_name_too(settings: Settings, ended: Any) -> None:
+    """It had the kernel's name, of fifteen letters."""
+    tending = Tending(settings, FakeDirectory())
+    tending.go("StoreReader-0", 4_444)
+    tending.go("StoreReader-0", 4_445)
+    note_exit(settings, 4_444, 3 << 8)
+    await ticks(tending, 1)
+    assert [(crash.name, crash.exit_code) for crash in Crashes(settings.path("crashes")).read()] == [("StoreReader-0", 3)]
+
+
 async def test_a_crash_that_the_root_saw_is_told_of(settings: Settings, ended: Any) -> None:
     Crashes(settings.path("crashes")).keep("gcs", 77, time.time(), signal.SIGKILL, "a process of Ray's", ())
     tending = Tending(settings, FakeDirectory())
