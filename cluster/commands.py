@@ -21,6 +21,7 @@ from cluster.environment import CHECKOUT, client_environment, token_path
 from cluster.exposure import CONFIRMED, asker, consents, needs_consent
 from cluster.first_boot import key_path
 from cluster.instance import HomeLock, read_instance
+from cluster.metrics_command import metrics
 from cluster.ports import is_free
 from cluster.processes import end, of_instance
 from cluster.supervising import crashes, restart
@@ -190,7 +191,11 @@ def status(as_json: Json = False) -> None:
     schedules = read_schedules(settings.home)
     facts = {"running": True, "address": known.http, **asdict(tree), "crashes_of_a_day": len(recent)}
     facts["schedules"] = [asdict(schedule) for schedule in schedules]
-    words = [_table(known.http, tree, len(recent)), "", *(one_line(schedule, time.time()) for schedule in schedules if schedule.cron)]
+    words = [
+        _table(known.http, tree, len(recent)),
+        "",
+        *(one_line(schedule, time.time()) for schedule in schedules if schedule.cron),
+    ]
     _report(facts, "\n".join(words).rstrip(), as_json)
     raise typer.Exit(0 if tree.ready else EXIT_TROUBLE)
 
@@ -252,7 +257,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _command in (up, down, status, dashboard, doctor, restart, crashes):
+for _command in (up, down, status, dashboard, doctor, restart, crashes, metrics):
     app.command()(_command)
 
 

@@ -11,10 +11,13 @@ import ray
 
 from cluster import doorbell
 from cluster.tending import Tending
-from perenne.client import RayDirectory
+from perenne import metric_table as table
+from perenne import metrics
+from perenne.client import RayDirectory, ray_instrument
 from perenne.errors import PerenneError, Unavailable
 from perenne.messages.health import Go, Health, SupervisionEvent, TreeStatus
 from perenne.names import SUPERVISOR
+from perenne.schedules import read_schedules
 from perenne.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,17 @@ class Supervisor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure = ""
         threading.Thread(target=self._run, name="tending", daemon=True).start()
+        metrics.look(self._count)
+        metrics.begin(SUPERVISOR, ray_instrument)
+
+    def _count(self) -> None:
+        if self._tending is not None:
+            self._tending.count()
+        for schedule in read_schedules(self._settings.home):
+            if schedule.good is not None:
+                metrics.tell(table.SCHEDULE_AGE, max(0.0, time.time() - schedule.good.ended_at), schedule.name)
+            if schedule.last is not None:
+                metrics.tell(table.SCHEDULE_OK, float(schedule.last.ok), schedule.name)
 
     def _run(self) -> None:
         while True:

@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from perenne.api import Perenne
 from perenne.blocking import SyncPerenne
 from perenne.errors import Busy, ConfigurationError, DeadlineExceeded, PerenneError, Unavailable
 from perenne.line import Lines
+from perenne.metrics import Instrument, Metric
 from perenne.settings import home_of, load_settings
 
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # at 0, Ray's core looks for the head on loopback, where ours is
@@ -150,6 +151,29 @@ class RayDirectory:
                 import ray
 
                 cast("Any", ray).cancel(source)
+
+
+class _RayInstrument:
+    def __init__(self, metric: Metric) -> None:
+        from ray.util import metrics as ray_metrics
+
+        rays: Any = ray_metrics
+        keys = ("actor", *metric.labels)
+        if metric.kind == "counter":
+            self._record: Any = rays.Counter(metric.name, description=metric.help, tag_keys=keys).inc
+        elif metric.kind == "gauge":
+            self._record = rays.Gauge(metric.name, description=metric.help, tag_keys=keys).set
+        else:
+            bounds = [float(bound) for bound in metric.buckets]
+            self._record = rays.Histogram(metric.name, description=metric.help, boundaries=bounds, tag_keys=keys).observe
+
+    def record(self, value: float, labels: Mapping[str, str]) -> None:
+        self._record(value, tags=dict(labels))
+
+
+def ray_instrument(metric: Metric) -> Instrument:
+    """An instrument whose numbers stand among Ray's own, on Ray's metrics port, as `ray_` and the metric's name."""
+    return _RayInstrument(metric)
 
 
 def connect(address: str | None = None, *, key: str | None = None, home: str | None = None) -> Perenne:

@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve as ray_serve
 
-from perenne.client import RayDirectory
+from perenne import metrics, names
+from perenne.client import RayDirectory, ray_instrument
 from perenne.settings import Settings
 from serve.http import build_app
 from serve.parting import when_ending
@@ -21,6 +22,7 @@ def edge(args: dict[str, Any]) -> Any:
     def build() -> FastAPI:
         app = build_app(settings, RayDirectory(settings.ray_dir))
         when_ending(app.state.edge.close)
+        metrics.begin(names.EDGE, ray_instrument)
         return app
 
     @ray_serve.deployment(

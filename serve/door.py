@@ -7,6 +7,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from perenne import metric_table as table
+from perenne import metrics
 from perenne.errors import Busy, InvalidRequest, PerenneError, TooLarge
 from perenne.settings import EdgeSettings
 from serve.errors import error_answer
@@ -32,6 +34,10 @@ _PAGE = (b"content-security-policy", PAGE_POLICY.encode())
 _DATA = ((b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"), (b"cache-control", b"no-store"))
 
 
+ROUTE_ASKED = "perenne.route"  # of the scope: a list, into which the guard of the route that was found puts its path
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+
+
 def is_upload(path: str) -> bool:
     """Whether a path takes files, whose own, larger bound holds."""
     if not path.startswith("/api/projects/"):
@@ -53,6 +59,11 @@ class Door:
     def __init__(self, app: ASGIApp, settings: EdgeSettings) -> None:
         self._app, self._settings = app, settings
         self.ongoing = self.sockets = 0
+        metrics.look(self._count_open)
+
+    def _count_open(self) -> None:
+        metrics.tell(table.REQUESTS_OPEN, self.ongoing)
+        metrics.tell(table.SOCKETS_OPEN, self.sockets)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -63,9 +74,13 @@ class Door:
             return
         path: str = scope["path"]
         data = path.startswith(("/api/", "/v1/"))
+        began = time.perf_counter()
+        asked: list[str] = []
+        scope[ROUTE_ASKED] = asked
 
         async def framed(message: Message) -> None:
             if message["type"] == "http.response.start":
+                _count(asked, scope["method"], message["status"], time.perf_counter() - began)
                 headers = list(message.get("headers", ()))
                 present = {name.lower() for name, _ in headers}
                 headers.extend(pair for pair in (*_ALWAYS, *(_DATA if data else (_PAGE,))) if pair[0] not in present)
@@ -136,6 +151,13 @@ class Door:
                 raise
         if refusal is not None and not answered:
             await _refuse(path, refusal, scope, receive, send)
+
+
+def _count(asked: list[str], method: str, status: int, seconds: float) -> None:
+    """An answer begins. A route is told as the table of routes has it, never as the caller wrote it."""
+    route = asked[0] if asked else "none"
+    metrics.tell(table.REQUESTS, 1.0, route, method if method in _METHODS else "other", str(status))
+    metrics.tell(table.REQUEST_SECONDS, seconds, route)
 
 
 async def refuse_socket(error: PerenneError, scope: Scope, receive: Receive, send: Send) -> None:

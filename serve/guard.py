@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from perenne.errors import Forbidden, PerenneError, RateLimited
 from perenne.settings import EdgeSettings
 from serve.caller import Caller
-from serve.door import refuse_socket
+from serve.door import ROUTE_ASKED, refuse_socket
 from serve.keyring import Keyring
 from serve.tickets import Tickets
 
@@ -41,6 +41,8 @@ class Guard:
         self._keyring, self._pace, self._tickets = keyring, pace, tickets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if ROUTE_ASKED in scope:
+            scope[ROUTE_ASKED].append(getattr(scope.get("route"), "path", "page"))
         if self.access == "open":
             await self.app(scope, receive, send)
             return

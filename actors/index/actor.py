@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import ray
 
+from perenne import metric_table as table
+from perenne import metrics
+from perenne.client import ray_instrument
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
@@ -45,6 +48,17 @@ class IndexShard:
         self._searched_at = time.monotonic()  # since when a search ended, or there was one again
         self._life = Lifecycle(name, settings, directory, self._recover)
         self._life.begin()
+        metrics.look(self._count)
+        metrics.begin(name, ray_instrument)
+
+    def _count(self) -> None:
+        shard, follower = self._shard, self._follower
+        if shard is not None and follower is not None:
+            figures = shard.figures()
+            metrics.tell(table.SHARD_ROWS, figures["vectors"])
+            metrics.tell(table.SHARD_TAIL, figures["tail"])
+            metrics.tell(table.SHARD_DEAD, figures["dead"])
+            metrics.tell(table.SHARD_LAG, follower.queue)
 
     def _recover(self) -> None:
         from actors.index.follower import Follower
@@ -79,12 +93,14 @@ class IndexShard:
         if not self._searching:
             self._searched_at = time.monotonic()
         self._searching += 1
+        began = time.monotonic()
         try:
             if query.min_seq > shard.applied:
                 follower.nudge()
                 await follower.gate.wait(query.min_seq, min(query.wait_s, WAIT_S_MAX))
             return await asyncio.get_running_loop().run_in_executor(self._pool, shard.search, query)
         finally:
+            metrics.tell(table.SHARD_SECONDS, time.monotonic() - began)
             self._searching -= 1
             self._searched_at = time.monotonic()
 

@@ -11,6 +11,9 @@ import ray
 from actors.ingest.host import Host
 from actors.ingest.passwords import Passwords
 from actors.ingest.watching import check_folder
+from perenne import metric_table as table
+from perenne import metrics
+from perenne.client import ray_instrument
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
@@ -38,6 +41,12 @@ class IngestHost:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._life = Lifecycle(name, settings, directory, self._recover)
         self._life.begin()
+        metrics.look(self._count)
+        metrics.begin(name, ray_instrument)
+
+    def _count(self) -> None:
+        if self._host is not None:
+            metrics.tell(table.JOBS_OPEN, self._host.queue)
 
     def _recover(self) -> None:
         """Start the loop; it takes this name's own leases back by itself."""

@@ -21,7 +21,8 @@ from actors.ingest.passwords import Passwords
 from actors.ingest.pipeline import Embedder, EmbedderAway
 from actors.ingest.pulse import Pulse
 from actors.ingest.watching import Watching
-from perenne import names
+from perenne import metric_table as table
+from perenne import metrics, names
 from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded, LeaseLost, NotFound, PerenneError, StorageFailed, Unavailable
 from perenne.ids import new_id
@@ -224,6 +225,7 @@ class Host:
                 log.warning("the end of job %s could not be written, its lease will run out: %s", job.id, ends[0])
             if holding.lost.is_set():
                 self.ended["lost"] += 1
+                metrics.tell(table.JOBS, 1.0, "lost")
                 await asyncio.to_thread(drop_result, kept_result(self._shop, job.id))
         except Exception:
             log.exception("job %s fell out of hand; its lease will run out", job.id)
@@ -252,6 +254,7 @@ class Host:
     async def _end(self, holding: Holding, state: Any, **why: Any) -> None:
         await holding.finish(state, **why)
         self.ended[state] += 1
+        metrics.tell(table.JOBS, 1.0, state)
         self._deaths.pop(holding.job.id, None)
         self._shop.passwords.forget(holding.job.id)
         await asyncio.to_thread(drop_result, kept_result(self._shop, holding.job.id))

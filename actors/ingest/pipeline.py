@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.ingest.pulse import Pulse
-from perenne import names
+from perenne import metric_table as table
+from perenne import metrics, names
 from perenne.directory import Directory
 from perenne.errors import Busy, DeadlineExceeded, EngineFailed, ModelNotReady, Unavailable
 from perenne.messages.commands import IndexedDocument
@@ -134,7 +135,9 @@ async def run(parts: AsyncIterator[Part], embedder: Embedder, commit: Callable[[
             task = await getting
             if task is None:
                 return
-            await commit(await task)
+            part = await task
+            await commit(part)
+            metrics.tell(table.PASSAGES, sum(len(document.chunks) for document in part.documents))
     finally:
         ending: list[asyncio.Task[Any]] = [producing, *tasks, *([] if getting is None else [getting])]
         for task in ending:

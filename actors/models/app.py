@@ -8,6 +8,9 @@ from typing import Any, Generic, TypeVar
 from ray import serve as ray_serve
 
 from actors.models.replicas import EmbeddingReplica, LanguageReplica, RerankingReplica
+from perenne import metric_table as table
+from perenne import metrics
+from perenne.client import ray_instrument
 from perenne.messages.health import Health
 from perenne.messages.models import (
     Embeddings,
@@ -43,6 +46,17 @@ class _Model(Generic[R]):
     def __init__(self, make: Callable[[Settings], R], settings: dict[str, Any]) -> None:
         logging.getLogger("actors").setLevel(logging.INFO)
         self._replica = make(Settings.model_validate(settings))
+        metrics.look(self._count)
+        metrics.begin(self._replica.residence.state().role, ray_instrument)
+
+    def _count(self) -> None:
+        state = self._replica.residence.state()
+        metrics.tell(table.MODEL_READY, float(state.phase == "ready"), state.role)
+        metrics.tell(table.MODEL_QUEUE, state.queue, state.role)
+        if state.prompt_tokens_per_s is not None:
+            metrics.tell(table.MODEL_PROMPT_SPEED, state.prompt_tokens_per_s, state.role)
+        if state.tokens_per_s is not None:
+            metrics.tell(table.MODEL_SPEED, state.tokens_per_s, state.role)
 
     async def warm(self) -> None:
         await self._replica.warm()

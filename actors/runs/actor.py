@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import ray
 
 from actors.runs.host import Host
-from perenne import names
+from perenne import metric_table as table
+from perenne import metrics, names
+from perenne.client import ray_instrument
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
@@ -41,6 +43,12 @@ class RunHost:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._life = Lifecycle(name, settings, directory, self._recover)
         self._life.begin()
+        metrics.look(self._count)
+        metrics.begin(name, ray_instrument)
+
+    def _count(self) -> None:
+        if self._host is not None:
+            metrics.tell(table.RUNS_OPEN, self._host.desk.queue)
 
     def _recover(self) -> None:
         """Start the loop; it takes open runs up by itself."""

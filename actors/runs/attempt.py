@@ -105,6 +105,7 @@ class RunAttempt:
         await self._done("done", answered)
 
     async def _done(self, state: RunState, answered: Answered, reason: str | None = None) -> None:
+        self._log.reached("whole")
         done = NewEvent(
             kind="done",
             data={
@@ -115,6 +116,7 @@ class RunAttempt:
                 "usage": None if answered.usage is None else data_of(answered.usage),
                 "citations": [data_of(citation) for citation in answered.citations],
                 "grounded": answered.grounded,
+                "seconds": self._log.seconds,
             },
         )
         close = CloseRun(state=state, text=answered.text, citations=answered.citations, usage=answered.usage, reason=reason)
@@ -130,7 +132,8 @@ class RunAttempt:
     async def _failed(self, code: str, message: str) -> None:
         self._log.drop()
         text = self._answering.writer.written.text if self._answering else self._past.text
-        error = NewEvent(kind="error", data={"code": code, "message": message})
+        self._log.reached("whole")
+        error = NewEvent(kind="error", data={"code": code, "message": message, "seconds": self._log.seconds})
         await self._log.close(CloseRun(state="failed", text=text, reason=message), error)
 
 

@@ -7,12 +7,15 @@ from dataclasses import asdict
 from typing import Any
 
 from actors.runs.live import Feed
+from perenne import metric_table as table
+from perenne import metrics
 from perenne.messages.commands import AppendRunEvents, CloseRun
 from perenne.messages.event_batch import EventBatch, NewEvent
 from perenne.messages.records import EventKind, Run, RunEvent
 from perenne.store import Store
 
 DELTA_S = 0.07  # words wait this long for company before they are committed; the first do not
+_STAGE_OF = {"route": "route", "retrieve": "search"}  # which step ends which stage
 WRITE_S = 60.0  # the writer may be away this long before an attempt gives up
 
 
@@ -27,6 +30,14 @@ class Journal:
         self._words = ""
         self._flushed_at = 0.0
         self._lock = asyncio.Lock()
+        self._began, self._waited_s = time.monotonic(), max(0.0, time.time() - run.created_at)
+        self.seconds: dict[str, float] = {}  # from the question's arrival until each stage ended, as far as this attempt saw it
+
+    def reached(self, stage: str) -> None:
+        """A stage of the answer has ended now: route, search, first_word or whole. Its first time counts."""
+        if stage not in self.seconds:
+            self.seconds[stage] = round(self._waited_s + time.monotonic() - self._began, 4)
+            metrics.tell(table.RUN_SECONDS, self.seconds[stage], stage)
 
     async def _write(self, events: Sequence[NewEvent], close: CloseRun | None = None) -> Run:
         command = AppendRunEvents(
@@ -49,6 +60,16 @@ class Journal:
             closed=close is not None,
         )
         self.run = run
+        for event in events:
+            if event.kind == "delta":
+                self.reached("first_word")
+            elif event.kind == "step" and event.data.get("name") in _STAGE_OF:
+                self.reached(_STAGE_OF[event.data["name"]])
+        if close is not None:
+            metrics.tell(table.RUNS, 1.0, close.state)
+            if close.usage is not None:
+                metrics.tell(table.RUN_TOKENS, close.usage.prompt_tokens, "prompt")
+                metrics.tell(table.RUN_TOKENS, close.usage.completion_tokens, "answer")
         return run
 
     async def _in_turn(self, events: Sequence[NewEvent], close: CloseRun | None = None) -> Run:

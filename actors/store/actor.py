@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import ray
 
-from perenne import names
-from perenne.client import lines_folder
+from perenne import metric_table as table
+from perenne import metrics, names
+from perenne.client import lines_folder, ray_instrument
 from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded
 from perenne.lifecycle import Lifecycle
@@ -76,6 +77,12 @@ class StoreWriter:
         self._life = Lifecycle(name, settings, directory, self._core.open)
         self._life.begin()
         LineOwner(name, self, frozenset({"submit"}), lines_folder(settings.ray_dir)).begin()
+        metrics.look(self._count)
+        metrics.begin(name, ray_instrument)
+
+    def _count(self) -> None:
+        metrics.tell(table.WRITER_QUEUE, self._core.queue)
+        metrics.tell(table.WRITER_LOG, self._core.log_bytes)
 
     @method(concurrency_group="submit")
     async def submit(self, *, commands: tuple[Command, ...]) -> tuple[Outcome, ...]:
@@ -196,6 +203,7 @@ class StoreReader:
         self._life.begin()
         reads = frozenset(named for named, one in vars(StoreReader).items() if _group_of(one) == "read")
         LineOwner(name, self, reads, lines_folder(settings.ray_dir)).begin()
+        metrics.begin(name, ray_instrument)
 
     async def _ask(self, question: Callable[..., Any], **arguments: Any) -> Any:
         await self._life.ready()

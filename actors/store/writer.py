@@ -8,7 +8,7 @@ import logging
 import secrets
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,7 +20,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from actors.store import remembered
 from actors.store.checkpoint import Checkpointer
-from actors.store.database import check_place, sqlite_path, writing_engine
+from actors.store.database import check_place, sqlite_path, sync_folder, writing_engine
 from actors.store.handlers import HANDLERS
 from actors.store.lock import WriterLock
 from actors.store.migrate import migrate
@@ -28,7 +28,8 @@ from actors.store.mutants import Mutants
 from actors.store.postgresql import first_line, hold_writer_lock
 from actors.store.submissions import Item, Submission, answer_all, in_our_words, item_of, outcome_of
 from actors.store.work import Counters, Work, held_epoch, read_meta, write_meta
-from perenne import names
+from perenne import metric_table as table
+from perenne import metrics, names
 from perenne.clock import Clock, SystemClock
 from perenne.errors import (
     Busy,
@@ -247,6 +248,7 @@ class WriterCore:
         items = [item for submission in taken for item in submission.items]
         outcomes: list[Outcome] | None = None
         error: PerenneError | None = None
+        began = time.monotonic()
         try:
             outcomes = self._outcomes(items, taken)
         except _Fenced:
@@ -259,6 +261,7 @@ class WriterCore:
             self._drop_connection()
             error = Unavailable(names.STORE_WRITER, 1.0, f"{type(failure).__name__}: {failure}")
         self._answer(outcomes, error)
+        _count(items, outcomes, time.monotonic() - began)
         try:
             self._on_commit(self._head)
         except Exception:
@@ -295,12 +298,13 @@ class WriterCore:
             try:
                 self._conn = self._engine.connect()
                 self._claim(self._conn)
+                self._name_log(self._conn)
                 if self._suspect:
                     self._settle(self._conn)
                     with self._conn.begin():  # the commit that failed may have been one
                         self._counters = Counters(self._conn, self._counters.origin)
                     self._suspect = False
-            except (DBAPIError, PerenneError) as error:
+            except (DBAPIError, PerenneError, OSError) as error:
                 self._drop_connection()
                 reason = first_line(error) if isinstance(error, DBAPIError) else str(error)
                 raise _Interrupted(reason, again=self._path is not None) from error
@@ -317,6 +321,15 @@ class WriterCore:
                 if self._epoch and held_epoch(conn) != self._epoch:
                     raise _Fenced from None
             raise
+
+    def _name_log(self, conn: Connection) -> None:
+        """The log's name is on disk before anything is committed to it. SQLite flushes the folder too, at the first commit, and takes
+        no notice when that fails (unixSync in os_unix.c)."""
+        if self._path is None:
+            return
+        with conn.begin():
+            pass  # which makes the log
+        sync_folder(self._path.parent)
 
     def _settle(self, conn: Connection) -> None:
         """After a failed flush the log may hold pages that are not on disk and will not be flushed again: move all of it into
@@ -434,3 +447,12 @@ class WriterCore:
         except Exception as error:
             log.warning("keeping the database in order failed: %s", error)
             self._drop_connection()
+
+
+def _count(items: list[Item], outcomes: list[Outcome] | None, seconds: float) -> None:
+    """Tell of one transaction: how many commands, how long, and how each kind ended."""
+    metrics.tell(table.BATCH, len(items))
+    metrics.tell(table.COMMIT_SECONDS, seconds)
+    ends = ["failed"] * len(items) if outcomes is None else ["refused" if each.error else "done" for each in outcomes]
+    for (kind, end), count in Counter(zip((type(item.command).__name__ for item in items), ends, strict=True)).items():
+        metrics.tell(table.COMMANDS, count, kind, end)

@@ -197,3 +197,13 @@ async def test_a_follow_gives_a_sign_of_life_each_second(world):
 
     assert await asyncio.wait_for(first_heartbeat(), 4.0)
     world.directory.revive(names.LANGUAGE)
+
+
+async def test_an_answer_tells_how_long_each_stage_took_since_it_was_asked(world):
+    events = await world.ended((await world.post("Who built the steam engine of the mill?")).run.id)
+
+    seconds = events[-1].data["seconds"]
+    assert list(seconds) == ["route", "search", "first_word", "whole"]
+    assert 0 <= seconds["route"] <= seconds["search"] <= seconds["first_word"] <= seconds["whole"] < 60
+    run = await world.store.read("run_events", user_id=USER, run_id=events[-1].run_id)
+    assert run[-1].data["seconds"] == seconds, "it is stored with the run"
