@@ -6,6 +6,7 @@ from pathlib import Path
 
 from perenne import names
 from perenne.messages.alerts import JobFigures, Signal
+from perenne.messages.backups import Schedule
 from perenne.messages.health import ChildStatus, TreeStatus
 from perenne.messages.models import ModelState
 from perenne.settings import DiskSettings
@@ -16,6 +17,7 @@ JOBS_WINDOW_S = 3_600.0  # failures within it count
 OF_TREE = ("child.held", "child.hung", "child.down", "child.degraded", "child.restarts")
 OF_PC = ("disk.room", "memory.free_share")
 OF_JOBS = ("jobs.failed", "jobs.stuck_s")
+OF_BACKUPS = ("backup.failed", "backup.age_s", "drill.failed")
 OF_MODELS = ("model.failed", "model.missing")
 
 _DOWN = ("dead", "starting", "recovering", "waiting")
@@ -91,6 +93,19 @@ def job_signals(figures: JobFigures, now: float) -> tuple[Signal, ...]:
         Signal(name="jobs.failed", value=figures.failed, detail=figures.reason or ""),
         Signal(name="jobs.stuck_s", value=stuck_s, detail=many),
     )
+
+
+def backup_signals(schedules: tuple[Schedule, ...], now: float) -> tuple[Signal, ...]:
+    """Of what is done by the clock, how backups and drills ended last; the age of a backup only where they are made by the clock."""
+    found: list[Signal] = []
+    for each in schedules:
+        last = each.last
+        if each.name in ("backup", "drill") and last is not None:
+            detail = "" if last.ok else " ".join([last.detail, *last.faults])
+            found.append(Signal(name=f"{each.name}.failed", value=float(not last.ok), detail=detail))
+        if each.name == "backup" and each.cron and each.good is not None:
+            found.append(Signal(name="backup.age_s", value=max(0.0, now - each.good.ended_at)))
+    return tuple(found)
 
 
 def model_signals(states: tuple[ModelState, ...]) -> tuple[Signal, ...]:

@@ -12,11 +12,13 @@ from actors.alerts.centre import Action, Centre, Escalate, Policy, Raise
 from actors.alerts.rules import Rule
 from actors.alerts.sources import (
     JOBS_WINDOW_S,
+    OF_BACKUPS,
     OF_JOBS,
     OF_MODELS,
     OF_PC,
     OF_TREE,
     Restarts,
+    backup_signals,
     job_signals,
     machine_memory,
     model_signals,
@@ -34,6 +36,7 @@ from perenne.messages.alerts import Alert, JobFigures, Signal
 from perenne.messages.commands import SYSTEM_USER, Command
 from perenne.messages.health import TreeStatus
 from perenne.messages.models import ModelState
+from perenne.schedules import read_schedules
 from perenne.settings import Settings
 from perenne.store import Store
 
@@ -86,6 +89,7 @@ class Watch:
             Source("tree", self._tree, TICK_S, (*OF_TREE, "supervisor.away")),
             Source("pc", self._pc, 10.0, OF_PC),
             Source("jobs", self._jobs, 30.0, OF_JOBS),
+            Source("backups", self._backups, 30.0, OF_BACKUPS),
             Source("models", self._model_states, 15.0, OF_MODELS),
         )
 
@@ -134,6 +138,10 @@ class Watch:
 
     async def _pc(self) -> tuple[Signal, ...]:
         return await asyncio.to_thread(pc_signals, self._settings.path(), self._settings.disk, machine_memory)
+
+    async def _backups(self) -> tuple[Signal, ...]:
+        schedules = await asyncio.to_thread(read_schedules, self._settings.home)
+        return backup_signals(schedules, self._clock.now())
 
     async def _jobs(self) -> tuple[Signal, ...]:
         now = self._clock.now()

@@ -6,10 +6,11 @@ import pytest
 
 from actors.alerts.centre import Centre, Raise, Resolve
 from actors.alerts.rules import Rule, load_rules, shown
-from actors.alerts.sources import Restarts, job_signals, model_signals, pc_signals, tree_signals
+from actors.alerts.sources import Restarts, backup_signals, job_signals, model_signals, pc_signals, tree_signals
 from perenne import names
 from perenne.errors import ConfigurationError
 from perenne.messages.alerts import Alert, JobFigures, Signal
+from perenne.messages.backups import Schedule, ScheduleResult
 from perenne.messages.health import ChildState, ChildStatus, TreeStatus
 from perenne.messages.models import ModelPhase, ModelState
 from perenne.settings import CONFIGS, DiskSettings
@@ -34,11 +35,9 @@ PROMISES: dict[str, tuple[float, float, float | None, float, float, float, str]]
     "jobs_stuck": (900, 901, 600, 300, 60, 30, "warning"),
     "model_failed": (0, 1, None, 0, 60, 30, "critical"),
     "model_missing": (0, 1, None, 0, 1800, 30, "warning"),
-    "api_slow": (2000, 2001, 1500, 1000, 300, 120, "warning"),
     "backup_failed": (0, 1, None, 0, 0, 0, "critical"),
     "backup_old": (172_800, 172_801, None, 172_800, 600, 0, "warning"),
     "drill_failed": (0, 1, None, 0, 0, 0, "critical"),
-    "keys_refused": (30, 31, 20, 5, 0, 600, "warning"),
 }
 
 
@@ -127,16 +126,19 @@ def test_a_rule_fires_when_it_held_for_its_time_and_is_over_when_it_was_back_for
     assert watched.look(10_000) == []
 
 
-@pytest.mark.parametrize("name", ["api_slow", "keys_refused"])
-def test_a_signal_that_is_not_told_again_is_over(name: str) -> None:
-    (rule,) = [rule for rule in RULES if rule.name == name]
-    watched = Watched(rule)
-    watched.tell(rule.signal, 1e6)
-    watched.tell(rule.signal, 1e6, rule.for_s)
-    assert list(watched.open) == [name]
-    watched.look(rule.stale_s - 1)
-    watched.look(2)
-    assert watched.look(rule.keep_s) == [f"-{name}"]
+OWN = Rule(
+    name="pump_off", signal="pump.off", above=0, for_s=10, keep_s=20, stale_s=300, severity="warning", event="pump.off", group="pump",
+    title="The pump is off", text="{detail}", advice="Look after the pump.",
+)  # fmt: skip
+
+
+def test_a_signal_that_is_not_told_again_is_over() -> None:
+    watched = Watched(OWN)
+    watched.tell("pump.off", 1)
+    assert watched.tell("pump.off", 1, OWN.for_s) == ["+pump_off"]
+    assert watched.look(OWN.stale_s - 1) == []
+    assert watched.look(2) == []
+    assert watched.look(OWN.keep_s) == ["-pump_off"]
 
 
 def child(name: str, state: ChildState, restarts: int = 0, detail: str = "") -> ChildStatus:
@@ -221,6 +223,23 @@ def test_a_model_is_failed_or_missing_by_its_phase(phase: ModelPhase, values: tu
     signals = model_signals((ModelState(role=names.EMBEDDING, model_id="m", phase=phase, detail="no room"),))
     assert tuple(signal.value for signal in signals) == values
     assert {signal.detail for signal in signals if signal.value} <= {"m: no room"}
+
+
+def test_backups_and_drills_are_judged_by_how_they_ended_last_and_when_one_was_good() -> None:
+    good = ScheduleResult(began_at=90.0, ended_at=100.0, ok=True, detail="made")
+    bad = ScheduleResult(began_at=190.0, ended_at=200.0, ok=False, detail="no room.", faults=("a piece is damaged",))
+    schedules = (
+        Schedule(name="backup", cron="0 * * * *", last=bad, good=good),
+        Schedule(name="drill", cron="", last=good, good=good),
+        Schedule(name="verify", cron="", last=bad),
+    )
+    signals = {signal.name: (signal.value, signal.detail) for signal in backup_signals(schedules, 1_100.0)}
+    assert signals == {
+        "backup.failed": (1, "no room. a piece is damaged"),
+        "backup.age_s": (1_000, ""),
+        "drill.failed": (0, ""),
+    }
+    assert backup_signals((Schedule(name="backup", cron="", good=good),), 1_100.0) == ()
 
 
 def test_the_owner_changes_adds_and_takes_out_rules(tmp_path: Path) -> None:

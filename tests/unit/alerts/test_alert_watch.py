@@ -19,7 +19,7 @@ from perenne.messages.health import ChildStatus, TreeStatus
 from perenne.messages.models import ModelState
 from perenne.settings import Settings, load_settings
 from perenne.testing import FakeDirectory
-from tests.unit.alerts.test_alert_rules import RULES
+from tests.unit.alerts.test_alert_rules import OWN, RULES
 from tests.unit.store.store_house import StoreHouse
 
 _NEVER = 1e18
@@ -98,7 +98,7 @@ class Instance:
     def rise(self) -> None:
         """Another one, as after kill -9: nothing of the one before is left but what is on disk."""
         rules = tuple(rule for rule in RULES if rule.name not in ("disk_low", "disk_full", "memory_low"))  # this PC's own
-        self.watch = Watch(self.settings, self.directory, self.house.clock, rules)
+        self.watch = Watch(self.settings, self.directory, self.house.clock, (*rules, OWN))
         _put_off_asking(self.watch)
 
     async def pass_time(self, seconds: float, step_s: float = 3.0) -> None:
@@ -217,13 +217,11 @@ async def test_a_supervisor_that_does_not_answer_is_told_of_and_what_it_said_bef
 
 async def test_what_others_observed_is_heard(instance: Instance) -> None:
     await instance.pass_time(6)
-    instance.watch.observe(
-        (Signal(name="backup.failed", value=1, detail="the target is away"), Signal(name="no.such", value=1))
-    )
-    await instance.pass_time(6)
-    assert instance.open()["backup_failed"].text == "the target is away"
-    instance.watch.observe((Signal(name="backup.failed", value=0),))
-    await instance.pass_time(6)
+    instance.watch.observe((Signal(name="pump.off", value=1, detail="no power"), Signal(name="no.such", value=1)))
+    await instance.pass_time(12)
+    assert instance.open()["pump_off"].text == "no power"
+    instance.watch.observe((Signal(name="pump.off", value=0),))
+    await instance.pass_time(30)
     assert instance.open() == {}
 
 
