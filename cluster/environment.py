@@ -55,7 +55,12 @@ def client_environment(settings: Settings) -> dict[str, str]:
 def igniter_environment(settings: Settings) -> dict[str, str]:
     """What the igniter needs beside the head's environment: it makes the settings that every actor is given. The addresses of the
     database and of Redis hold passwords, and nobody else has them in the environment."""
-    secret = {"PERENNE_DATABASE_URL": settings.store.url, "PERENNE_REDIS_URL": settings.redis_url}
+    secret = {
+        "PERENNE_DATABASE_URL": settings.store.url,
+        "PERENNE_REDIS_URL": settings.redis_url,
+        "PERENNE_BACKUP_TARGET": settings.backups.target,
+        "PERENNE_BACKUP_PASSPHRASE": settings.backups.passphrase,
+    }
     return {name: value for name, value in secret.items() if value is not None}
 
 

@@ -2,7 +2,7 @@
 
 SQLite is copied page by page over its own backup interface, in one step: one read transaction, while the writer goes on. Each page keeps
 its place, so that what did not change between two copies is the same bytes. PostgreSQL is dumped by its own `pg_dump` in the very snapshot
-in which rows are counted. Both are read by a process of its own (`copying`). Why so: docs/adr/0020.
+in which rows are counted. Both are read by a process of its own (`copying`). Why so: docs/adr/0021.
 """
 
 import contextlib
