@@ -24,7 +24,9 @@ from cluster.instance import HomeLock, read_instance
 from cluster.metrics_command import metrics
 from cluster.ports import is_free
 from cluster.processes import end, of_instance
+from cluster.report_command import report
 from cluster.supervising import crashes, restart
+from cluster.top_command import top
 from perenne.cli.console import Away
 from perenne.cli.troubles import Exit, tell
 from perenne.errors import PerenneError
@@ -257,7 +259,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _command in (up, down, status, dashboard, doctor, restart, crashes, metrics):
+for _command in (up, down, status, dashboard, doctor, restart, crashes, metrics, report, top):
     app.command()(_command)
 
 

@@ -21,6 +21,7 @@ from perenne.messages.health import TreeStatus
 log = logging.getLogger(__name__)
 
 _NAME = "Supervisor"
+QUEUES = "queues"  # what waits or is in hand at each child, by name
 RESTART = "restart "  # and a name: of a child or a group
 Answer = Callable[[str], Awaitable[dict[str, Any]]]
 

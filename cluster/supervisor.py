@@ -76,6 +76,8 @@ class Supervisor:
                 return {"done": await tending.restart(question.removeprefix(doorbell.RESTART))}
             except PerenneError as error:
                 return {"error": str(error), "names": [child.name for child in tending.status().children]}
+        if question == doorbell.QUEUES:
+            return {"queues": tending.queues()}
         if question == "status":
             return doorbell.status_reply(tending.status())
         return {"pid": os.getpid(), "age_s": time.monotonic() - tending.last_tick, "stopping": tending.stopping.is_set()}

@@ -116,6 +116,10 @@ class Tending:
             notices=(*self._keeping.notices, *what_works(seen)),
         )
 
+    def queues(self) -> dict[str, int]:
+        """What waits or is in hand at each child, as it last said."""
+        return {name: standing.queue for name, standing in self._standings.items()}
+
     def count(self) -> None:
         """Tell how the children are; from the meter's thread."""
         metrics.tell(table.READY, float(self.status().ready))

@@ -92,3 +92,20 @@ def test_a_prometheus_finds_the_instance_by_the_file_that_the_printed_configurat
     if promtool := shutil.which("promtool"):
         (tmp_path / "prometheus.yml").write_text(done.stdout)
         subprocess.run([promtool, "check", "config", str(tmp_path / "prometheus.yml")], check=True)
+
+
+def test_top_shows_each_part_of_a_running_instance(instance: RunningInstance) -> None:
+    done = instance.command("top", "--json", "--count", "2", "--every", "0.5")
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert first["at"] < second["at"]
+    rows = {row["name"]: row for row in second["rows"]}
+    assert {"StoreWriter", "RunHost", "edge", "language"} <= set(rows)
+    assert rows["StoreWriter"]["pss_bytes"] > 10 << 20
+    assert 0 <= rows["StoreWriter"]["cpu_percent"] < 400
+    assert rows["StoreWriter"]["queue"] >= 0
+    assert (second["runs"], second["jobs"]) == (0, 0)
+    assert second["disk_free_bytes"] > 0
+    words = instance.command("top", "--count", "1")
+    assert words.returncode == 0, words.stderr
+    assert "StoreWriter" in words.stdout

@@ -4,6 +4,7 @@ import base64
 import json
 import secrets
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,36 @@ def test_no_log_holds_a_secret_or_what_a_document_says(used: tuple[RunningInstan
                     found.append(f"{name} in {path}: {content[max(0, content.find(form) - 80) :][:200]!r}")
                     break
     assert found == []
+
+
+def test_the_archive_for_a_bug_report_holds_nothing_of_the_owners(
+    used: tuple[RunningInstance, dict[str, str]], tmp_path: Path
+) -> None:
+    running, words = used
+    path = tmp_path / "report.zip"
+    done = running.command("report", "--to", str(path), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["size_bytes"] == path.stat().st_size
+    assert path.stat().st_mode & 0o077 == 0
+    with zipfile.ZipFile(path) as archive:
+        held = {name: archive.read(name).decode() for name in archive.namelist()}
+    owners = {
+        **words,
+        "home": str(running.home),
+        "models": running.settings.models_dir,
+        "ray": running.settings.ray_dir,
+        "lighthouse": "lighthouse",
+    }
+    found = [f"{name} in {file}" for file, text in held.items() for name, word in owners.items() if word in f"{file} {text}"]
+    assert found == []
+    status = json.loads(held["status.json"])
+    assert status["running"] is True
+    assert "StoreWriter" in {child["name"] for child in status["children"]}
+    assert json.loads(held["crashes.json"])[-1]["name"] == "RunHost"
+    assert [name for name in held if name.startswith("logs/ray/worker-")], "the words of our own processes come first"
+    again = running.command("report", "--to", str(path))
+    assert again.returncode == 2, "it does not write over a file"
+    assert "File exists" in again.stderr
 
 
 def test_the_search_finds_what_is_there(used: tuple[RunningInstance, dict[str, str]]) -> None:
