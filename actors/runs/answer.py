@@ -142,6 +142,7 @@ class Answering:
             min(SUPPORTED, best.support.score) if best and best.support else SUPPORTED
         )  # an answer that stands says where from
         cited = marked(written.text, placed, read, bar)
+        self.writer.written.text = cited.text
         await self._journal.note("citations", citations=[data_of(one) for one in cited.citations], text=cited.text)
         return Answered(cited.text, cited.citations, True, written.finish_reason, written.usage)
 
@@ -265,9 +266,9 @@ class Answering:
         self.writer.written.text = self.writer.written.text or self._past.text
         await self.writer.begin_again("no passage holds the answer", "withdrawn")
         text = replies.declined(self._language)
+        self.writer.written.text = text
         await self._journal.say(text)
         await self._journal.flush()
-        self.writer.written.text = text
         return Answered(text, usage=usage)
 
 

@@ -123,14 +123,13 @@ class RunAttempt:
         await self._log.close(close, done)
 
     async def _stopped(self) -> None:
-        self._log.drop()
+        """The words that wait to be committed are part of the text: readers get them with the end."""
         written = self._answering.writer.written if self._answering else None
         text = (written.text if written else "") or self._past.text
         answered = Answered(text, finish_reason="cancelled", usage=written.usage if written else None)
         await self._done("stopped", answered, "stopped by its owner")
 
     async def _failed(self, code: str, message: str) -> None:
-        self._log.drop()
         text = self._answering.writer.written.text if self._answering else self._past.text
         self._log.reached("whole")
         error = NewEvent(kind="error", data={"code": code, "message": message, "seconds": self._log.seconds})

@@ -63,9 +63,9 @@ class Writer:
     async def begin_again(self, reason: str, cause: Literal["outage", "withdrawn"] = "outage") -> None:
         """Tell followers to drop the text so far: something died, or what was drafted is taken back."""
         self._journal.drop()
-        if self.written.text:
+        shown, self.written.text = self.written.text, ""
+        if shown:
             await self._journal.note("restarted", attempt=self._journal.run.attempt, reason=reason, cause=cause)
-        self.written.text = ""
 
     async def _once(self, request: GenerateRequest) -> None:
         told = 0.0

@@ -162,6 +162,20 @@ async def test_stopping_keeps_what_was_said_and_frees_the_engine(world):
     assert events[-1].data["text"].rstrip() == shown(events).rstrip()
 
 
+async def test_what_is_kept_of_a_stopped_answer_is_what_was_shown_though_words_waited_to_be_committed(world, monkeypatch):
+    # The soak found it: the words of the last 70 ms were in the text and in no event.
+    monkeypatch.setattr("actors.runs.journal.DELTA_S", 30.0)
+    world.answer, world.language.token_s = LONG.strip(), 0.05
+    posted = await world.post(QUESTION)
+    await saying(world, posted.run.id)
+    made = world.language.steps
+    await eventually(lambda: world.language.steps > made + 2)
+    await world.stop(posted.run.id)
+    events = await world.ended(posted.run.id)
+    assert events[-1].data["state"] == "stopped"
+    assert events[-1].data["text"] == shown(events)
+
+
 STEP_S = 0.01
 
 
