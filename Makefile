@@ -14,7 +14,7 @@ NOT_INSTALLED = { echo "the packages could not be installed: is the registry rea
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/vite.config.ts web/tsconfig.json -type f 2>/dev/null)
 CODE := perenne actors cluster serve tests benchmarks
 
-.PHONY: run stop test check bench chaos fuzz lock web models server dev transformers extras clean
+.PHONY: run stop test check bench chaos soak fuzz lock web models server dev transformers extras clean
 
 # Start Perenne and keep it running until Ctrl-C.
 run: server web
@@ -43,6 +43,11 @@ bench: dev web models
 # N rounds of every disaster, written to build/chaos.json.
 chaos: dev web models
 	@PERENNE_CHAOS_ROUNDS=$(N) PERENNE_PROFILE=tiny PERENNE_MODELS=$(PERENNE_MODELS_FOR_TESTS) $(PYTEST) tests/chaos --timeout=600
+
+# S seconds of mixed load and random faults, drawn from SEED, written to build/soak.json; prints the page of figures (docs/soak.md).
+S ?= 600
+soak: dev web models
+	@PERENNE_PROFILE=tiny PERENNE_MODELS=$(PERENNE_MODELS_FOR_TESTS) $(BIN)/python -W ignore -m tests.soak --seconds $(S) --seed $(SEED)
 
 # The property tests, with many more examples than `make test` takes; then broken files of every format through the parsers,
 # written to docs/fuzz.md. INPUTS of them, from SEED on.

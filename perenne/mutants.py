@@ -6,6 +6,7 @@ from perenne.settings import Settings
 
 ANSWER_BEFORE_COMMIT = "answer_before_commit"  # callers hear of a write before it is on disk
 NO_DEDUP = "no_dedup"  # a command id is not remembered
+SKIP_EVENT = "skip_event"  # server-sent events leave out every fifth of a run that holds words
 NO_REPLAY = "no_replay"  # after a death nothing is taken up again: no open run, nothing of the feed
 
 

@@ -10,6 +10,7 @@ from perenne.errors import InvalidRequest, PerenneError
 from perenne.following import follow_run
 from perenne.messages.commands import StopRun
 from perenne.messages.records import RunEvent
+from perenne.mutants import SKIP_EVENT, mutant_of
 from serve.answers import json_answer, json_bytes
 from serve.asking import Reading, Writing
 from serve.edge import Edge
@@ -52,11 +53,12 @@ def _parting(error: BaseException) -> bytes:
 
 async def sse(edge: Edge, user_id: str, run_id: str, after: int) -> AsyncIterator[bytes]:
     """A run's events in the wire form of server-sent events."""
+    skips = mutant_of(edge.settings) == SKIP_EVENT
     try:
         async for event in follow_run(edge.directory, edge.store, user_id, run_id, after, heartbeats=True):
             if event.kind == "heartbeat":
                 yield b": alive\n\n"
-            elif event.kind not in HIDDEN:
+            elif event.kind not in HIDDEN and not (skips and event.kind == "delta" and event.seq % 5 == 0):
                 yield framed(event)
     except PerenneError as error:
         yield _parting(error)
