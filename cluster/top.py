@@ -9,6 +9,7 @@ import psutil
 from cluster import doorbell, metric_text
 from cluster.instance import Instance
 from cluster.metrics_command import HISTOGRAMS
+from cluster.processes import of_instance
 from perenne import metric_table, names
 from perenne.errors import PerenneError
 from perenne.messages.backups import Schedule
@@ -19,12 +20,15 @@ from perenne.schedules import read_schedules
 from perenne.settings import Settings
 
 ASK_WITHIN_S = 2.0
+_REPLICA = "ray::ServeReplica:"  # what the title of a process of Serve's begins with; then the application
+REPLICAS_EVERY_S = 10.0  # all processes of the PC are looked through
 METRICS_EVERY_S = 5.0  # Ray renders all of its numbers at each look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A child. `cpu_percent` of one core since the last look, None at the first; `queue` None where nobody could be asked."""
+    """A child; `pid` of its first process where there are several, and their sums. `cpu_percent` of one core since the last look, None at
+    the first; `queue` None where nobody could be asked."""
 
     name: str
     state: str
@@ -86,6 +90,8 @@ class Looker:
         self._settings, self._instance = settings, instance
         self._cpu: dict[int, _Count] = {}
         self._requests, self._metrics_at = Rate(), float("-inf")
+        self._replicas: dict[str, list[int]] = {}
+        self._replicas_at = float("-inf")
 
     def look(self) -> Picture:
         """What there is now. Raises nothing: a Supervisor that is away is a reason in the picture."""
@@ -99,7 +105,7 @@ class Looker:
             return Picture(at=time.time(), ready=False, reasons=reasons, disk_free_bytes=free, schedules=schedules)
         self._see_requests()
         rows = tuple(self._row(child, queues.get(child.name)) for child in tree.children)
-        pids = {row.pid for row in rows}
+        pids = {pid for child in tree.children for pid in self._pids(child)}
         self._cpu = {pid: seen for pid, seen in self._cpu.items() if pid in pids}
         return Picture(
             at=time.time(),
@@ -114,23 +120,37 @@ class Looker:
         )
 
     def _row(self, child: ChildStatus, queue: int | None) -> Row:
+        pids = self._pids(child)
+        shares = [share for pid in pids if (share := self._cpu_of(pid)) is not None]
         return Row(
             name=child.name,
             state=child.state,
-            pid=child.pid,
+            pid=pids[0] if pids else 0,
             restarts=child.restarts,
-            cpu_percent=self._cpu_of(child.pid),
-            pss_bytes=pss_bytes(child.pid) if child.pid else 0,
+            cpu_percent=sum(shares) if shares else None,
+            pss_bytes=sum(map(pss_bytes, pids)),
             queue=queue,
         )
 
+    def _pids(self, child: ChildStatus) -> list[int]:
+        """Its processes. Of the edge, which has no one process, the Supervisor knows none."""
+        if child.pid or child.kind != "application":
+            return [child.pid] if child.pid else []
+        if time.monotonic() - self._replicas_at > REPLICAS_EVERY_S:
+            self._replicas, self._replicas_at = {}, time.monotonic()
+            for pid, held in of_instance(self._instance.ray_dir).items():
+                title = " ".join(held.command()[:1])
+                if title.startswith(_REPLICA):
+                    self._replicas.setdefault(title.removeprefix(_REPLICA).partition(":")[0], []).append(pid)
+        return self._replicas.get(child.name, [])
+
     def _cpu_of(self, pid: int) -> float | None:
         try:
-            used, now = sum(psutil.Process(pid).cpu_times()[:2]) if pid else 0.0, time.monotonic()
+            used, now = sum(psutil.Process(pid).cpu_times()[:2]), time.monotonic()
         except psutil.Error:
             return None
         before, self._cpu[pid] = self._cpu.get(pid), _Count(used, now)
-        return None if before is None or not pid else 100 * max(0.0, used - before.value) / max(now - before.at, 1e-6)
+        return None if before is None else 100 * max(0.0, used - before.value) / max(now - before.at, 1e-6)
 
     def _see_requests(self) -> None:
         if time.monotonic() - self._metrics_at < METRICS_EVERY_S:

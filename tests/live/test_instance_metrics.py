@@ -103,6 +103,7 @@ def test_top_shows_each_part_of_a_running_instance(instance: RunningInstance) ->
     assert {"StoreWriter", "RunHost", "edge", "language"} <= set(rows)
     assert rows["StoreWriter"]["pss_bytes"] > 10 << 20
     assert 0 <= rows["StoreWriter"]["cpu_percent"] < 400
+    assert rows["edge"]["pss_bytes"] > 10 << 20, "Serve holds its processes"
     assert rows["StoreWriter"]["queue"] >= 0
     assert (second["runs"], second["jobs"]) == (0, 0)
     assert second["disk_free_bytes"] > 0
