@@ -41,7 +41,7 @@ def test_nothing_of_the_owners_is_in_it(settings: Settings) -> None:
         'ValueError: expected a date, got "the lighthouse was sold to Maria"',
         f"Authorization: Bearer {KEY} was refused, {KEY}",
         "connection to postgresql://maria:s3cretword@db.maria.example/perenne failed",
-        "no answer from https://hooks.maria.example/T0/B0 for maria.lopez@example.org",
+        "no answer from https://hooks.maria.example/T0/B0 for maria.lopez@example.org and ana@lan",
         "could not read divorce-papers.pdf in /mnt/usb/Family/divorce-papers.pdf",
         f'  File "{Path(__file__).resolve().parents[3]}/actors/ingest/host.py", line 12, in _hold',
     ]
@@ -53,7 +53,7 @@ def test_nothing_of_the_owners_is_in_it(settings: Settings) -> None:
 
     whole = "\n".join([*files, *files.values()])
     for word in (
-        KEY, "s3cretword", "0therword", "lighthouse", "divorce", "maria", "Maria", "Family", "10.1.2.3", "example",
+        KEY, "s3cretword", "0therword", "lighthouse", "divorce", "maria", "Maria", "Family", "10.1.2.3", "example", "ana@lan",
         "01a2171b", str(settings.home), str(settings.path().parent), str(Path.home()) + "/",
     ):  # fmt: skip
         assert word not in whole, next(line for line in whole.splitlines() if word in line)
