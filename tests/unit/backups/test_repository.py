@@ -316,6 +316,17 @@ def test_a_writer_that_was_taken_for_dead_lists_nothing(tmp_path: Path, monkeypa
         assert repository.verify(again.commit(CUT).id).ok
 
 
+def test_a_piece_that_was_removed_meanwhile_is_missed_before_the_backup_is_listed(repository: Repository) -> None:
+    """A clean-up that was stopped for long and goes on holds no mark any more."""
+    backup(repository, {"a": noise(5000)})
+    with repository.begin() as writer:
+        writer.add_file("a", io.BytesIO(noise(5000)))  # is there already
+        repository._storage.remove(stored(repository)[0])
+        with pytest.raises(Conflict, match="1 pieces were removed"):
+            writer.commit(CUT)
+    assert len(repository.list()) == 1
+
+
 def test_a_mark_from_the_future_does_not_hold_up_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ManualClock(4e9)
     with Repository.open(str(tmp_path / "r"), create=True, clock=clock).begin():
