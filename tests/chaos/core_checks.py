@@ -57,6 +57,18 @@ def expected_rows() -> dict[str, int]:
     }
 
 
+def _looked_at(path: Path) -> tuple[str, set[str]]:
+    """What SQLite says of the file, and the commands that it knows."""
+    with closing(connect_sqlite(path, create=False, pragmas=())) as raw:
+        try:
+            sound = "; ".join(row[0] for row in raw.execute("PRAGMA integrity_check(3)").fetchall())
+            orphans = len(raw.execute("PRAGMA foreign_key_check").fetchall())
+            known = {row[0] for row in raw.execute("SELECT id FROM commands").fetchall()}
+        except Exception as error:
+            return f"{type(error).__name__}: {error}", set()
+    return f"{orphans} rows name what is not there" if orphans else sound, known
+
+
 def check_writer(folder: Path, acknowledged: Sequence[str]) -> Verdict:
     """The database opens and is sound, every acknowledged command is known, and after all commands are sent again, as callers without
     an answer do, each is there once."""
@@ -69,11 +81,9 @@ def check_writer(folder: Path, acknowledged: Sequence[str]) -> Verdict:
         return verdict
     try:
         verdict.recovery_s = time.monotonic() - begun
-        with closing(connect_sqlite(path, create=False, pragmas=())) as raw:
-            sound = [row[0] for row in raw.execute("PRAGMA integrity_check").fetchall()]
-            if sound != ["ok"] or raw.execute("PRAGMA foreign_key_check").fetchall():
-                verdict.wrong.append(f"the database is damaged: {sound[:3]}")
-            known = {row[0] for row in raw.execute("SELECT id FROM commands").fetchall()}
+        sound, known = _looked_at(path)
+        if sound != "ok":
+            verdict.wrong.append(f"the database is damaged: {sound}")
         if lost := set(acknowledged) - known:
             verdict.lost = len(lost)
             verdict.wrong.append(f"acknowledged and not there: {sorted(lost)}")
@@ -83,6 +93,8 @@ def check_writer(folder: Path, acknowledged: Sequence[str]) -> Verdict:
                 verdict.wrong.append(f"{command.command_id} sent again: {outcome.error}")
     finally:
         core.close()
+    if verdict.wrong:
+        return verdict
     found, expected = rows_of(path), expected_rows()
     if found != expected:
         verdict.doubled = sum(max(0, found[table] - expected[table]) for table in expected)
