@@ -19,6 +19,7 @@ from actors.store.move import Moved, move
 from actors.store.tables import chunks, document_texts, documents, metadata, projects, watches
 from actors.store.work import read_meta
 from perenne.errors import ConfigurationError, StorageFailed, Unavailable
+from perenne.messages import alert_commands as a
 from perenne.messages import commands as c
 from perenne.messages.event_batch import EventBatch, NewEvent
 from perenne.messages.search import Filters
@@ -43,6 +44,10 @@ def house(tmp_path: Path) -> Iterator[StoreHouse]:
     made.system(c.StartAttempt, run_id="u", host="h")
     events = EventBatch.of([NewEvent(kind="delta", data={"text": ODD})])
     made.system(c.AppendRunEvents, run_id="u", host="h", events=events)
+    made.do(a.CreateChannel, channel_id="n", name=ODD, kind="apprise", url="json://example.org/secret", address="json://…")
+    made.do(a.CreateSubscriber, subscriber_id="s", name="s", channel_id="n")
+    made.do(a.CreateSilence, silence_id="z", events=("job.*",), length_s=60.0)
+    made.system(a.RaiseAlert, alert_id="x", fingerprint="x", severity="critical", event="disk.full", title=ODD, group="g")
     made.close()
     with writing_engine(made.url).begin() as conn:
         row = {"id": "w", "user_id": "ana", "project_id": "ana-home", "path": ODD, "ignore": "[]", "created_at": 0.1 + 0.2}
