@@ -16,7 +16,7 @@ SHORT = Wanted(
     seed=1,
     clients=4,
     gap_s=(1.0, 3.0),
-    only=("kill StoreWriter", "kill edge", "kill IngestHost", "kill RunHost", "fill disk"),
+    only=("kill StoreWriter", "kill edge", "kill IngestHost", "kill RunHost", "kill Supervisor"),
 )
 WRITES = ("conversation", "burst", "project")
 

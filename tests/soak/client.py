@@ -332,6 +332,8 @@ class Client:
         folder = self._folder / f"watched-{self.number}"
         if not folder.exists():
             await asyncio.to_thread(folder.mkdir)
+            stays = papers.paper(operation.draw ^ 1, 1, "md")  # of a folder that is empty altogether the documents are kept
+            await asyncio.to_thread((folder / stays.filename).write_bytes, stays.content)
             thing = Thing("watch", str(folder), self.number)
             await self._made(thing, None, "watch", "/api/watches", json={"path": str(folder), "project": self._home.id})
         paper = papers.paper(operation.draw, 2)
