@@ -108,7 +108,7 @@ class Groups:
             if group.phase != "held":
                 why = cannot_stay_up(group, starts, now, intensity, self._policy)
                 if why is None:
-                    return go if go.decision != "held" else Go(decision="wait", wait_s=0.5, reason=go.reason)
+                    return go if go.decision != "held" else Go(decision="go")  # held for starts that do not count any more
                 group = self._groups[name] = escalate(group, now, f"{child} {why}", self._policy)
                 if group.phase == "restarted":
                     self._restarting.add(name)

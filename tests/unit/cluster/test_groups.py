@@ -122,6 +122,15 @@ def test_a_crash_loop_is_told_of_twice_and_tried_again_by_itself() -> None:
     assert house.groups.held() == {}
 
 
+def test_a_group_that_is_tried_starts_at_once_though_its_starts_are_of_this_minute() -> None:
+    """With a hold shorter than the window its child waited until the window had room, half a minute after the hold was over."""
+    house = House()
+    house.die_until("held")
+    house.groups.release(DATABASE, house.now)
+    assert house.standing.go(house._pid, house.now).decision == "held"
+    assert house.ask() == "go"
+
+
 def test_a_held_group_is_let_go_by_hand() -> None:
     house = House()
     house.die_until("held")
