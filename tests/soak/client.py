@@ -265,7 +265,7 @@ class Client:
         chance = random.Random(operation.draw)
         way, cuts = chance.choice(("sse", "ws")), [chance.randint(1, 6) for _ in range(chance.randint(0, 3))]
         seen = await follow(self._caller, posted["run"]["id"], way, cuts, self._follow_s)
-        kept = await follow(self._caller, posted["run"]["id"], "sse", [], self._follow_s)
+        kept = seen if seen.end is None else await follow(self._caller, posted["run"]["id"], "sse", [], self._follow_s)
         messages = await self._caller.everything(f"/api/conversations/{conversation.id}/messages")
         text = next((each["text"] for each in messages if each["id"] == posted["reply"]["id"]), None)
         self._journal.note(

@@ -5,6 +5,7 @@ import os
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ class Gauges:
     samples: list[dict[str, float]] = field(default_factory=list)
     by_process: list[dict[str, float]] = field(default_factory=list)
 
-    def look(self, struck: bool) -> None:
+    def look(self, striking: Callable[[], bool]) -> None:
+        struck = striking()
         sums, by_name = defaultdict[str, float](float), defaultdict[str, float](float)
         for pid in self.instance.processes():
             with contextlib.suppress(psutil.Error, OSError):
@@ -39,7 +41,9 @@ class Gauges:
                 sums["processes"] += 1
         sums["home_mb"] = _size(self.instance.home) / _MB
         sums["logs_mb"] = (_size(Path(self.instance.settings.ray_dir)) + _size(self.instance.home / "logs")) / _MB
-        self.samples.append({"at": time.time(), "struck": float(struck), **{name: round(sums[name], 1) for name in NAMES}})
+        self.samples.append(
+            {"at": time.time(), "struck": float(struck or striking()), **{name: round(sums[name], 1) for name in NAMES}}
+        )
         self.by_process.append({name: round(share, 1) for name, share in by_name.items()})
 
     def slopes(self) -> dict[str, dict[str, float]]:

@@ -164,7 +164,7 @@ class Soak:
         every = max(_LOOK_S, self._wanted.seconds / 400)
         while not stop.is_set():
             with contextlib.suppress(OSError):
-                await asyncio.to_thread(self._gauges.look, bool(self._meter.striking))
+                await asyncio.to_thread(self._gauges.look, lambda: bool(self._meter.striking))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), every)
 
