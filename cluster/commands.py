@@ -73,6 +73,14 @@ def _already_running(settings: Settings) -> int | None:
     return holder
 
 
+def _end_what_was_left(settings: Settings) -> None:
+    """Of a run whose root died."""
+    left = of_instance(settings.ray_dir)
+    if left:
+        typer.echo(f"an earlier run did not end by itself: its {len(left)} processes are ended first", err=True)
+        end(left.values())
+
+
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return once it answers; `perenne down` ends it.")] = False,
     host: Annotated[str | None, typer.Option("--host", help="Listen on this address; as PERENNE_HOST does.")] = None,
@@ -96,6 +104,7 @@ def up(
         if not consents(settings, asker()):
             raise typer.Exit(Exit.TYPED)
         os.environ[CONFIRMED] = settings.host
+    _end_what_was_left(settings)  # it holds the port, and memory
     troubles = [finding for finding in examination.examine(settings) if finding.level == "stops"]
     for finding in troubles:
         typer.echo(f"error: {finding.sentence}" + (f" {finding.remedy}" if finding.remedy else ""), err=True)

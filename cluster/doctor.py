@@ -19,6 +19,7 @@ from cluster.findings import Finding
 from cluster.findings import fine as _fine
 from cluster.findings import program as _perenne
 from cluster.ports import is_free
+from cluster.processes import of_instance
 from perenne.settings import ModelSettings, Settings
 
 MEMORY_NEEDED_BYTES = 4 << 30  # the tiny set in comfort; below it Linux would kill us
@@ -46,11 +47,16 @@ def port(settings: Settings, running: bool) -> Iterator[Finding]:
     if running:
         return
     if not is_free(settings.port, settings.host):
+        holder = _holder(settings.port)
+        ours = holder is not None and holder.pid in of_instance(settings.ray_dir)
+        by = "another program" if holder is None else f"{holder.name()} (process {holder.pid})"
         yield Finding(
             about="port",
-            level="stops",
-            sentence=f"Port {settings.port} on {settings.host} is taken by {_holder(settings.port)}.",
-            remedy=f"End that program, or use another port: PERENNE_PORT={settings.port + 1} {_perenne()} up",
+            level="warns" if ours else "stops",
+            sentence=f"Port {settings.port} on {settings.host} is taken by {by}{', which an earlier run left' if ours else ''}.",
+            remedy=f"End all that was left: {_perenne()} down"
+            if ours
+            else f"End that program, or use another port: PERENNE_PORT={settings.port + 1} {_perenne()} up",
         )
     else:
         yield _fine("port", f"port {settings.port} on {settings.host} is free")
@@ -63,7 +69,8 @@ def port(settings: Settings, running: bool) -> Iterator[Finding]:
         )
 
 
-def _holder(number: int) -> str:
+def _holder(number: int) -> psutil.Process | None:
+    """Who listens there, as far as this user may know."""
     try:
         for connection in psutil.net_connections("tcp"):
             if (
@@ -72,10 +79,10 @@ def _holder(number: int) -> str:
                 and connection.laddr.port == number
                 and connection.pid
             ):
-                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+                return psutil.Process(connection.pid)
     except psutil.Error:
         pass
-    return "another program"
+    return None
 
 
 def existing(path: Path) -> Path:

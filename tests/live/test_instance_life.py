@@ -45,7 +45,10 @@ def test_an_instance_beside_another_stops_without_a_trace_and_starts_again_as_it
     with another.client() as theirs:
         assert [p["name"] for p in theirs.get("/api/projects").json()["items"]] == ["default"]
 
-    another.kill_root()  # what it left is ended by `down`
+    another.kill_root()  # what it left is ended by the next start, and by `down`
+    assert another.processes() != {}
+    another.start()
+    another.kill_root()
     assert another.processes() != {}
     assert another.command("down").returncode == 0
     assert another.processes() == {}

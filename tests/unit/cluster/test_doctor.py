@@ -1,6 +1,9 @@
 """The doctor: each problem is one sentence and says what to type."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +13,7 @@ import pytest
 
 from cluster import doctor
 from cluster.doctor import Finding
+from cluster.environment import MARK
 from perenne.settings import Settings, load_settings
 
 GB = 1 << 30
@@ -134,3 +138,22 @@ def test_what_to_type_is_the_command_as_it_was_typed(settings: Settings, monkeyp
     assert one(doctor.port(settings, running=False)).remedy.endswith("PERENNE_PORT=8001 .venv/bin/perenne up")
     monkeypatch.setattr("sys.argv", ["/app/cluster/commands.py", "up"])
     assert one(doctor.port(settings, running=False)).remedy.endswith("PERENNE_PORT=8001 perenne up")
+
+
+def test_a_port_that_an_earlier_run_left_taken_is_its_own(settings: Settings) -> None:
+    """After a kill -9 of the root the next start refused: it was told to end its own HAProxy."""
+    listens = "import socket,time; s=socket.socket(); s.bind(('127.0.0.1',0)); s.listen(); print(s.getsockname()[1],flush=True); time.sleep(60)"
+    left = subprocess.Popen(
+        [sys.executable, "-c", listens], stdout=subprocess.PIPE, text=True, env={**os.environ, MARK: settings.ray_dir}
+    )
+    try:
+        assert left.stdout is not None
+        taken = settings.model_copy(update={"port": int(left.stdout.readline())})
+        finding = one(doctor.port(taken, running=False))
+        assert (finding.level, finding.remedy.split(" ", 5)[:4]) == ("warns", ["End", "all", "that", "was"])
+        assert f"process {left.pid}), which an earlier run left" in finding.sentence
+        others = taken.model_copy(update={"home": f"{settings.home}-other"})
+        assert one(doctor.port(others, running=False)).level == "stops"
+    finally:
+        left.kill()
+        left.wait()
