@@ -30,13 +30,19 @@ class ManualClock:
     """A clock that moves when told to; for tests."""
 
     def __init__(self, start: float = 1_000_000.0) -> None:
-        self._now = start
+        self._now = self._passed = start
 
     def now(self) -> float:
         return self._now
 
     def monotonic(self) -> float:
-        return self._now
+        return self._passed
 
     def advance(self, seconds: float) -> None:
+        """Time passes."""
+        self._now += seconds
+        self._passed += seconds
+
+    def set(self, seconds: float) -> None:
+        """Somebody sets it ahead, or back; no time passes."""
         self._now += seconds

@@ -45,3 +45,4 @@ COMMAND_ID_KEPT_S = 7 * 86_400.0  # how long a command id answers with its first
 HEARTBEAT_S = 1.0  # a follow yields at least this often
 FOLLOW_LEASE_S = 30.0  # a follow ends after this and is asked again by sequence
 FOLLOW_SILENCE_S = 3.0  # a reader gives a follow up after this much silence
+DELIVERY_WAIT_S_MAX = 2 * 86_400.0  # until a message of an alert is due: quiet hours are the longest

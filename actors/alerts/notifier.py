@@ -24,6 +24,7 @@ from perenne.ids import new_id
 from perenne.messages.alert_commands import FailDelivery, FinishDelivery, LeaseDeliveries, PostponeDelivery
 from perenne.messages.alerts import ChannelSecret, Delivery, Subscriber, Told, Trial
 from perenne.messages.commands import SYSTEM_USER, Command
+from perenne.names import DELIVERY_WAIT_S_MAX
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Notifier:
             return False
         if self._taken_back:
             due_at = await self._outbox.read("next_delivery_at", but_channels=tuple(self._at_work))
-            if due_at is None or due_at > self._clock.now():
+            if due_at is None or 0.0 < due_at - self._clock.now() <= DELIVERY_WAIT_S_MAX:  # later is from a wrong clock
                 return False
         leased: tuple[Delivery, ...] = await self._outbox.write(
             LeaseDeliveries(

@@ -13,15 +13,16 @@ from perenne.errors import Conflict, InvalidRequest, LeaseLost, NotFound
 from perenne.messages.commands import SYSTEM_USER, CancelJob, Command, FinishJob, LeaseJobs, ReleaseJob, RenewJob, RetryJob
 from perenne.messages.records import Job
 
-LEASE_S_MAX = 3_600.0
+LEASE_S_MAX = 3_600.0  # also of the delay of one that was given back
 _ENDED = ("failed", "refused", "cancelled")
 _NOBODYS: dict[str, Any] = {"lease_token": None, "lease_until": None, "worker": None}
 
 _JOB = Prepared(select(jobs).where(jobs.c.id == bindparam("id_")), "id_")
 _INSERT = insert(jobs)
+# A time further away than any that is given was given by a clock that went ahead and was set back: it holds nobody up.
 _FREE = or_(
-    and_(jobs.c.state == "queued", jobs.c.not_before <= bindparam("now_")),
-    and_(jobs.c.state == "running", jobs.c.lease_until < bindparam("now_")),
+    and_(jobs.c.state == "queued", or_(jobs.c.not_before <= bindparam("now_"), jobs.c.not_before > bindparam("beyond_"))),
+    and_(jobs.c.state == "running", or_(jobs.c.lease_until < bindparam("now_"), jobs.c.lease_until > bindparam("beyond_"))),
 )
 _OWN = and_(jobs.c.state == "running", jobs.c.worker == bindparam("worker_"))
 _OLDEST = (jobs.c.created_at, jobs.c.id)
@@ -168,7 +169,7 @@ def lease_jobs(work: Work, command: LeaseJobs) -> tuple[Job, ...]:
         raise InvalidRequest("only the system leases jobs", "user_id")
     until = lease_end(work, command.lease_s)
     wanted = _LEASABLE_OR_OWN if command.take_back else _LEASABLE
-    bound: dict[str, Any] = {"now_": work.now, "limit_": max(0, command.limit)}
+    bound: dict[str, Any] = {"now_": work.now, "beyond_": work.now + LEASE_S_MAX, "limit_": max(0, command.limit)}
     if command.take_back:
         bound["worker_"] = command.worker
     leased: list[Job] = []
@@ -224,7 +225,7 @@ def finish_job(work: Work, command: FinishJob) -> Job:
 
 def release_job(work: Work, command: ReleaseJob) -> Job:
     held(work, command, command.job_id, command.lease_token)
-    at = work.now + max(0.0, command.delay_s)
+    at = work.now + min(max(0.0, command.delay_s), LEASE_S_MAX)
     why = {"reason_": command.reason, "code_": command.code}
     work.conn.execute(_RELEASE, {"id_": command.job_id, "at_": at, "now_": work.now} | why)
     work.change("job", command.job_id, "update")

@@ -20,23 +20,35 @@ from perenne.messages.alert_commands import (
 )
 from perenne.messages.alerts import Delivery
 from perenne.messages.records import Page
+from perenne.names import DELIVERY_WAIT_S_MAX
 
 LEASE_S_MAX = 3_600.0
 LEASES_MAX = 256
 ERROR_CHARS_MAX = 500
 
 _DELIVERY = Prepared(select(deliveries).where(deliveries.c.id == bindparam("id_")), "id_")
-_HELD = select(deliveries.c.channel_id).where(deliveries.c.state == "leased", deliveries.c.lease_until >= bindparam("now_"))
+# A time further away than any that is given was given by a clock that went ahead and was set back: it holds nobody up.
+_HELD = select(deliveries.c.channel_id).where(
+    deliveries.c.state == "leased", deliveries.c.lease_until.between(bindparam("now_"), bindparam("lease_max_"))
+)
 _OTHERS_HELD = _HELD.where(deliveries.c.worker != bindparam("worker_"))
 _DUE = or_(
-    and_(deliveries.c.state == "pending", deliveries.c.next_at <= bindparam("now_")),
-    and_(deliveries.c.state == "leased", deliveries.c.lease_until < bindparam("now_")),
+    and_(
+        deliveries.c.state == "pending",
+        or_(deliveries.c.next_at <= bindparam("now_"), deliveries.c.next_at > bindparam("wait_max_")),
+    ),
+    and_(
+        deliveries.c.state == "leased",
+        or_(deliveries.c.lease_until < bindparam("now_"), deliveries.c.lease_until > bindparam("lease_max_")),
+    ),
 )
 _OWN = and_(deliveries.c.state == "leased", deliveries.c.worker == bindparam("worker_"))
 # One that was tried comes before those behind it, however long they have been due: the order within a channel is kept.
 _ORDER = (case((deliveries.c.attempt > 0, 0), else_=1), deliveries.c.next_at, deliveries.c.id)
 _RESTING = and_(deliveries.c.state == "pending", deliveries.c.attempt > 0)  # its channel waits for its next try
-_RESTING_CHANNELS = select(deliveries.c.channel_id).where(_RESTING, deliveries.c.next_at > bindparam("now_"))
+_RESTING_CHANNELS = select(deliveries.c.channel_id).where(
+    _RESTING, deliveries.c.next_at > bindparam("now_"), deliveries.c.next_at <= bindparam("wait_max_")
+)
 # How far back a message is in the queue of its channel: a channel that is down for a day hides no other's.
 _PLACE = func.row_number().over(partition_by=deliveries.c.channel_id, order_by=_ORDER)
 _LEASE = (
@@ -93,9 +105,10 @@ def delivery_row(conn: Connection, delivery_id: str) -> Any:
 def lease_deliveries(work: Work, command: LeaseDeliveries) -> tuple[Delivery, ...]:
     if not 0 < command.lease_s <= LEASE_S_MAX:
         raise InvalidRequest(f"expected a lease of up to {LEASE_S_MAX:g} s, got {command.lease_s}", "lease_s")
-    now = {"now_": work.now}
+    held_now = {"now_": work.now, "lease_max_": work.now + LEASE_S_MAX}
+    now = held_now | {"wait_max_": work.now + DELIVERY_WAIT_S_MAX}
     own = {"worker_": command.worker}
-    held = work.conn.execute(_OTHERS_HELD, now | own) if command.take_back else work.conn.execute(_HELD, now)
+    held = work.conn.execute(_OTHERS_HELD, held_now | own) if command.take_back else work.conn.execute(_HELD, held_now)
     in_hand = Counter(row.channel_id for row in held)
     due = or_(_DUE, _OWN) if command.take_back else _DUE
     ranked = select(deliveries, _PLACE.label("place")).where(due, deliveries.c.channel_id.not_in(_RESTING_CHANNELS))
@@ -111,7 +124,7 @@ def lease_deliveries(work: Work, command: LeaseDeliveries) -> tuple[Delivery, ..
             continue
         in_hand[row.channel_id] += 1
         until = work.now + command.lease_s
-        work.conn.execute(_LEASE, {"id_": row.id, "token_": work.new_token(), "until_": until} | now | own)
+        work.conn.execute(_LEASE, {"id_": row.id, "token_": work.new_token(), "until_": until, "now_": work.now} | own)
         leased.append(delivery_of(_DELIVERY.first(work.conn, row.id), for_holder=True))
     return tuple(leased)
 
@@ -145,7 +158,9 @@ def fail_delivery(work: Work, command: FailDelivery) -> Delivery:
 
 def postpone_delivery(work: Work, command: PostponeDelivery) -> Delivery:
     row = _leased(work, command.delivery_id, command.lease_token)
-    work.conn.execute(_POSTPONE, {"id_": row.id, "next_": max(work.now, command.until), "now_": work.now})
+    work.conn.execute(
+        _POSTPONE, {"id_": row.id, "next_": min(max(work.now, command.until), work.now + DELIVERY_WAIT_S_MAX), "now_": work.now}
+    )
     return delivery_of(_DELIVERY.first(work.conn, row.id))
 
 

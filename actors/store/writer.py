@@ -81,6 +81,7 @@ class WriterCore:
         self._tell = tell
         self._url, self._limit, self._batch, self._dumps = url, queue, batch, dumps
         self._clock, self._mutants = clock or SystemClock(), mutants or Mutants()
+        self._began_at, self._began = self._clock.now(), self._clock.monotonic()
         self._on_commit = on_commit or (lambda _: None)
         self._waiting: deque[Submission] = deque()
         self._taken: list[Submission] = []  # in hand
@@ -441,12 +442,16 @@ class WriterCore:
             overdue_s = time.monotonic() - self._purged - PURGE_PERIOD_S
             if overdue_s > (PURGE_PERIOD_S if self._waiting else 0.0):  # under a load without a pause it is done all the same
                 with self._conn.begin():
-                    gone = remembered.purge(self._conn, self._clock.now() - names.COMMAND_ID_KEPT_S)
+                    gone = remembered.purge(self._conn, self._surely_past() - names.COMMAND_ID_KEPT_S)
                 if gone < remembered.PURGE_ROWS:
                     self._purged = time.monotonic()
         except Exception as error:
             log.warning("keeping the database in order failed: %s", error)
             self._drop_connection()
+
+    def _surely_past(self) -> float:
+        """Now, as far as it has passed: a clock set years ahead makes no id old."""
+        return min(self._clock.now(), self._began_at + self._clock.monotonic() - self._began)
 
 
 def _count(items: list[Item], outcomes: list[Outcome] | None, seconds: float) -> None:

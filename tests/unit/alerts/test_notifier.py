@@ -137,6 +137,18 @@ async def test_a_message_that_was_sent_is_written_down_once_the_database_is_back
     assert [each.state for each in there.deliveries()] == ["delivered"]
 
 
+async def test_a_clock_that_was_ahead_and_is_set_back_holds_nothing_up(there: NotifierHouse) -> None:
+    there.channel("one")
+    there.clock.set(365 * 86_400.0)
+    there.sinks.down["https://one.example"] = REFUSED
+    told = there.tell(2)
+    await there.work()
+    there.sinks.down.clear()
+    there.clock.set(-365 * 86_400.0)
+    await there.work()
+    assert there.told("one") == told
+
+
 async def test_after_a_day_a_message_is_given_up_and_can_be_sent_again(there: NotifierHouse) -> None:
     there.channel("one")
     there.sinks.down["https://one.example"] = REFUSED

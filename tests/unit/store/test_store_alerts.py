@@ -247,6 +247,23 @@ def test_a_delivery_is_leased_by_one_retried_given_up_and_sent_again(house: Stor
     assert house.ask(hearers.list_channels)[0].delivered_at == house.clock.now()
 
 
+@pytest.mark.parametrize("years", [1, -1])
+def test_a_clock_that_was_wrong_holds_no_message_back(house: StoreHouse, years: int) -> None:
+    channel(house)
+    subscriber(house)
+    fire(house)
+    house.clock.advance(10)
+    (one,) = lease(house)
+    house.clock.set(years * 365 * 86_400.0)
+    (two,) = lease(house, worker="other")
+    assert two.id == one.id
+    late = {"delivery_id": two.id, "lease_token": two.lease_token, "error": "no answer within 10 s"}
+    house.system(a.FailDelivery, retry_in_s=900.0, **late)
+    house.clock.set(years * 365 * 86_400.0)
+    (three,) = lease(house, worker="other")
+    assert three.id == one.id
+
+
 def test_a_channel_with_much_to_send_keeps_no_other_waiting(house: StoreHouse) -> None:
     for id in ("slow", "quick"):
         channel(house, id)

@@ -107,6 +107,18 @@ def test_a_lease_is_one_holders_until_it_ends(house: StoreHouse) -> None:
     assert (renewed.done, renewed.total, renewed.lease_until) == (5, 9, house.clock.now() + 60)
 
 
+@pytest.mark.parametrize("years", [1, -1])
+def test_a_clock_that_was_wrong_holds_no_job_back(house: StoreHouse, years: int) -> None:
+    """Set back after a lease or a delay, it left the job to nobody for years."""
+    add(house, "d1")
+    add(house, "d2", blob="other")
+    leased, given_back = lease(house, limit=2)
+    house.system(c.ReleaseJob, job_id=given_back.id, lease_token=given_back.lease_token, delay_s=10, reason="no embedder")
+    assert lease(house, worker="two") == ()
+    house.clock.set(years * 365 * 86_400.0)
+    assert {job.id for job in lease(house, worker="two", limit=2)} == {leased.id, given_back.id}
+
+
 def test_asking_for_a_lease_again_gives_the_same_lease(house: StoreHouse) -> None:
     add(house, "d1")
     ask = c.LeaseJobs(command_id="same", user_id=c.SYSTEM_USER, worker="w", limit=1, lease_s=30)

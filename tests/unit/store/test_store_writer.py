@@ -87,6 +87,16 @@ def test_ids_are_forgotten_after_seven_days(house: StoreHouse) -> None:
     assert ("cmd-c3",) in house.rows("SELECT id FROM commands")
 
 
+def test_a_clock_set_years_ahead_makes_no_id_old(house: StoreHouse) -> None:
+    """All ids were forgotten then, and whoever sent one again had it done twice."""
+    house.send(conversation("c1"))
+    house.clock.set(3 * 365 * 86_400.0)
+    house.writer._purged = -1e9
+    house.send(conversation("c2"))
+    house.writer.close()
+    assert ("cmd-c1",) in house.rows("SELECT id FROM commands")
+
+
 def test_a_command_that_fails_leaves_its_neighbours_alone(house: StoreHouse) -> None:
     head = house.writer.head
     outcomes = house.send(
