@@ -1,5 +1,6 @@
 """``perenne alerts``: what is wrong or was, seen, kept quiet, tried."""
 
+import asyncio
 import re
 import time
 from dataclasses import asdict
@@ -9,15 +10,17 @@ import typer
 
 from actors.alerts.channel_commands import House, Json, in_house, moment, say
 from perenne import names
+from perenne.cli.troubles import Exit
 from perenne.errors import InvalidRequest, PerenneError
 from perenne.ids import new_id
 from perenne.messages import alert_commands as a
-from perenne.messages.alerts import Alert, Silence
+from perenne.messages.alerts import Alert, Channel, Delivery, Silence
 from perenne.messages.records import Page
 
 app = typer.Typer(no_args_is_help=True, help="What is wrong or was: listed, acknowledged, kept quiet, tried.")
 Id = Annotated[str, typer.Argument(help="As the list shows it.")]
 _FOR = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+SENT_WITHIN_S = 60.0  # how long a test waits for what comes back: a sink has 45 s
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 
 
@@ -138,27 +141,58 @@ def unsilence(silence_id: Id, as_json: Json = False) -> None:
     in_house(work)
 
 
+async def _ends(house: House, alert_id: str, within_s: float) -> list[Delivery]:
+    """The messages that tell of it, once each was tried, or after so long."""
+    until = time.monotonic() + within_s
+    while True:
+        newest: Page[Delivery] = await house.store.read("deliveries", limit=200)
+        own = [each for each in newest.items if each.alert_id == alert_id]
+        tried = all(each.state in ("delivered", "dead") or each.error for each in own)
+        if tried or time.monotonic() > until:
+            return own
+        await asyncio.sleep(0.2)
+
+
 @app.command("test")
 def try_(
     channel: Annotated[str | None, typer.Argument(help="A channel; without one, every subscriber gets it.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Send an alert that says that it is a test, the way that real ones go."""
+    """Send an alert that says that it is a test, the way that real ones go, and say what came back. Exit code 1 when nobody hears of
+    alerts, or a message did not arrive."""
 
     async def work(house: House) -> None:
         channel_id = None if channel is None else (await house.channel(channel)).id
         alert: Alert = await house.do(a.TestAlert, alert_id=new_id("alr"), channel_id=channel_id)
-        to = "every subscriber" if channel is None else channel
         woken = True
         try:
             await house.directory.call(names.NOTIFIER, "wake", timeout_s=5.0)
         except PerenneError:  # it looks by itself
             woken = False
+        sent = await _ends(house, alert.id, SENT_WITHIN_S if woken else 0.0)
         if as_json:
-            say(asdict(alert))
+            say({**asdict(alert), "deliveries": [asdict(each) for each in sent]})
         else:
-            typer.echo(
-                f"{alert.id} is on its way to {to}" + ("" if woken else "; the Notifier is away and sends it once it is back")
-            )
+            held: tuple[Channel, ...] = await house.store.read("channels")
+            _tell_of(alert, sent, {each.id: each.name for each in held}, woken)
+        if not sent or (woken and any(each.state != "delivered" for each in sent)):
+            raise typer.Exit(Exit.PARTLY)
 
     in_house(work)
+
+
+def _tell_of(alert: Alert, sent: list[Delivery], channels: dict[str, str], woken: bool) -> None:
+    if not sent:
+        typer.echo(
+            "nobody hears of alerts: add a channel (perenne channels add), then say who hears over it (perenne channels subscribe)"
+        )
+    for each in sent:
+        name = channels.get(each.channel_id, each.channel_id)
+        if each.state == "delivered":
+            typer.echo(f"{name}: taken")
+        elif each.error:
+            typer.echo(f"{name}: not taken, {each.error}" + ("" if each.state == "dead" else "; it is tried again"))
+        else:
+            typer.echo(
+                f"{name}: {alert.id} is on its way" + ("" if woken else "; the Notifier is away and sends it once it is back")
+            )

@@ -13,6 +13,7 @@ from actors.alerts.alert_commands import app
 from actors.store.actor import StoreReader, StoreWriter
 from perenne import names
 from perenne.cli.troubles import Exit
+from perenne.ids import new_id
 from perenne.line_owner import LineOwner
 from perenne.messages import alert_commands as a
 from perenne.messages import commands as c
@@ -26,8 +27,8 @@ READS = ("alerts", "open_alerts", "silences", "channels", "deliveries")
 class Person:
     """Types, and knows the store behind."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store, self.folder = store, folder
 
     def says(self, *words: str, ends: int = 0) -> str:
         found = CliRunner().invoke(app, list(words))
@@ -63,7 +64,7 @@ async def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     await store.write(
         a.CreateSubscriber(command_id="s", user_id=c.OWNER, subscriber_id="sub_1", name="mail", channel_id="chn_1")
     )
-    yield Person(store)
+    yield Person(store, folder)
     await writer.close()
     shutil.rmtree(settings.ray_dir)
 
@@ -106,7 +107,7 @@ async def test_alerts_are_listed_acknowledged_silenced_and_tried_from_the_comman
     await typed(person, "unsilence", made["id"])
     assert await typed_json(person, "silences") == []
 
-    assert "on its way to every subscriber; the Notifier is away" in await typed(person, "test")
+    assert "is on its way; the Notifier is away" in await typed(person, "test")
     await typed(person, "test", "mail")
     rows = (await person.store.read("deliveries")).items
     assert [(row.subscriber_id, row.entries[0].transition) for row in reversed(rows)] == [
@@ -115,6 +116,37 @@ async def test_alerts_are_listed_acknowledged_silenced_and_tried_from_the_comman
     await person.store.write(a.ResolveAlert(command_id="over", user_id=c.SYSTEM_USER, alert_id="alr_1"))
     assert await typed_json(person, "list") == []
     assert {each["state"] for each in await typed_json(person, "list", "--all")} == {"resolved"}
+
+
+class SendingNotifier:
+    """Woken, it ends what is in the outbox, as said."""
+
+    def __init__(self, store: Store, error: str | None) -> None:
+        self.store, self.error = store, error
+
+    async def wake(self) -> None:
+        given = {"worker": "w", "limit": 10, "lease_s": 30.0, "per_channel": 10}
+        for one in await self.store.write(a.LeaseDeliveries(command_id=new_id("cmd"), user_id=c.SYSTEM_USER, **given)):
+            held = {"delivery_id": one.id, "lease_token": one.lease_token}
+            if self.error is None:
+                await self.store.write(a.FinishDelivery(command_id=new_id("cmd"), user_id=c.SYSTEM_USER, **held))
+            else:
+                failed = {"error": self.error, "retry_in_s": 60.0} | held
+                await self.store.write(a.FailDelivery(command_id=new_id("cmd"), user_id=c.SYSTEM_USER, **failed))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(None, "mail: taken"), ("no such host", "mail: not taken, no such host; it is tried again")]
+)
+async def test_a_test_says_what_came_back(person: Person, error: str | None, said: str) -> None:
+    notifier = SendingNotifier(person.store, error)
+    LineOwner(names.NOTIFIER, notifier, frozenset({"wake"}), person.folder).begin()
+    assert said in await typed(person, "test", ends=0 if error is None else Exit.PARTLY)
+
+
+async def test_a_test_that_nobody_hears_says_so(person: Person) -> None:
+    await person.store.write(a.DeleteSubscriber(command_id="d", user_id=c.OWNER, subscriber_id="sub_1"))
+    assert "perenne channels add" in await typed(person, "test", ends=Exit.PARTLY)
 
 
 @pytest.mark.parametrize(
