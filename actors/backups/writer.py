@@ -23,6 +23,7 @@ from actors.backups.storage import Storage
 from perenne.clock import Clock
 from perenne.errors import Conflict, InvalidRequest, StorageFailed
 
+POOL = "backup-writer"  # names its threads
 IN_FLIGHT = 8  # pieces a thread that are read and not stored yet: what bounds the memory, at 64 KiB each
 
 
@@ -47,7 +48,7 @@ class Writer:
         self._bytes_new = self._bytes_stored = 0
         self._began = time.monotonic()
         self._counting = threading.Lock()
-        self._pool = ThreadPoolExecutor(storage.threads, thread_name_prefix="backup-writer")
+        self._pool = ThreadPoolExecutor(storage.threads, thread_name_prefix=POOL)
         self._room = threading.BoundedSemaphore(storage.threads * IN_FLIGHT)
         self._failure: BaseException | None = None
         self._end = weakref.finalize(self, _ended, self._pool, held)
@@ -171,5 +172,7 @@ def _lost() -> Conflict:
 
 
 def _ended(pool: ThreadPoolExecutor, held: Held) -> None:
-    pool.shutdown(wait=True, cancel_futures=True)
+    # Forgotten, a writer ends in whichever thread had the last of it, the pool's too, which can't wait for itself: then none of
+    # the others is at work, for they would have the writer as well.
+    pool.shutdown(wait=not threading.current_thread().name.startswith(POOL), cancel_futures=True)
     held.release()
