@@ -164,7 +164,7 @@ TABLE: tuple[Line, ...] = (
     Line("POST", "/api/backups/{backup_id}/verify", "admin", backups.verify_backup, Schedule, 202),
     Line("GET", "/api/schedules", "admin", backups.list_schedules, list[Schedule]),
     Line("GET", "/api/alerts", "admin", alerts.list_alerts, Page[Alert]),
-    Line("POST", "/api/alerts/test", "admin", alerts.send_test, Alert, 202),
+    Line("POST", "/api/alert-tests", "admin", alerts.send_test, Alert, 202),
     Line("GET", "/api/alerts/{alert_id}", "admin", alerts.get_alert, Alert),
     Line("POST", "/api/alerts/{alert_id}/acknowledge", "admin", alerts.acknowledge_alert, Alert),
     Line("GET", "/api/silences", "admin", alerts.list_silences, list[Silence]),

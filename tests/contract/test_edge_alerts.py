@@ -43,7 +43,7 @@ async def test_alerts_are_listed_acknowledged_silenced_and_tried_over_http(house
         assert [each["id"] for each in (await http.get("/api/silences")).json()] == [silence["id"]]
         assert (await http.delete(f"/api/silences/{silence['id']}")).status_code == 200
         assert (await http.get("/api/alerts/alr_1")).json()["silenced_by"] is None
-        assert (await http.post("/api/alerts/test", json={"channel": "chn_1"})).status_code == 202
+        assert (await http.post("/api/alert-tests", json={"channel": "chn_1"})).status_code == 202
         rows = (await http.get("/api/deliveries")).json()["items"]
         assert [(row["subscriber_id"], row["entries"][0]["transition"]) for row in rows] == [
             (None, "test"),
