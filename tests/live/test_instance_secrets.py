@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cluster.crashes import Crashes
 from tests.live.running import RunningInstance
 
 _DATABASE = ("store", "blobs", "index")  # where documents belong
@@ -88,6 +89,8 @@ def use(running: RunningInstance) -> dict[str, str]:
             http.get("/readyz", headers={"Authorization": f"Bearer {key}"})
         http.get("/api/me", headers={"Authorization": f"Basic {words['bad_key']}", "X-Api-Key": words["bad_key"]})
     running.kill_child("RunHost")  # a death tells its story
+    crashes = Crashes(running.home / "crashes")
+    assert running.until(lambda: any(crash.name == "RunHost" for crash in crashes.read()), 30)
     running.await_ready()
     return words
 
