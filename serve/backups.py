@@ -3,9 +3,7 @@
 from starlette.responses import Response
 
 from perenne import names
-from perenne.errors import Forbidden
 from perenne.messages.backups import Backup, Schedule
-from perenne.messages.commands import OWNER
 from serve.answers import json_answer
 from serve.asking import Asking, Reading, Writing
 from serve.bodies import DrillBody
@@ -14,15 +12,8 @@ _LIST_WITHIN_S = 30.0
 _BEGIN_WITHIN_S = 10.0
 
 
-def _need_owner(ask: Asking) -> None:
-    """A backup holds what everybody has: Forbidden for a key of another user's, or one that is limited to a project."""
-    ask.caller.need_all_projects()
-    if ask.user_id != OWNER:
-        raise Forbidden("owner")
-
-
 async def _begun(ask: Asking, what: str, backup_id: str | None = None) -> Response:
-    _need_owner(ask)
+    ask.caller.need_owner()  # a backup holds what everybody has
     begun: Schedule = await ask.edge.directory.call(
         names.BACKUP_KEEPER, "begin", timeout_s=_BEGIN_WITHIN_S, what=what, backup_id=backup_id
     )
@@ -31,7 +22,7 @@ async def _begun(ask: Asking, what: str, backup_id: str | None = None) -> Respon
 
 async def list_backups(ask: Reading) -> Response:
     """The backups that there are, the newest first."""
-    _need_owner(ask)
+    ask.caller.need_owner()
     backups: tuple[Backup, ...] = await ask.edge.directory.call(names.BACKUP_KEEPER, "backups", timeout_s=_LIST_WITHIN_S)
     return json_answer(backups)
 
@@ -53,6 +44,6 @@ async def drill_backup(ask: Writing, body: DrillBody) -> Response:
 
 async def list_schedules(ask: Reading) -> Response:
     """What is done by the clock: when next, whether it is under way, how it ended last."""
-    _need_owner(ask)
+    ask.caller.need_owner()
     schedules: tuple[Schedule, ...] = await ask.edge.directory.call(names.BACKUP_KEEPER, "schedules", timeout_s=_BEGIN_WITHIN_S)
     return json_answer(schedules)

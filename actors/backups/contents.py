@@ -9,9 +9,8 @@ from typing import cast
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from actors.backups.manifest import Cut as Label
-from actors.backups.manifest import Manifest, Summary
-from actors.backups.repository import Repository
+from actors.backups.repository import Cut as Label
+from actors.backups.repository import Manifest, Repository, Summary
 from perenne.errors import BackupDamaged
 from perenne.messages.backups import Backup, Cut, DatabaseKind
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.backups import contents
-from actors.backups.reading import Report
-from actors.backups.repository import Repository, Retention
+from actors.backups.repository import Report, Repository, Retention
 from perenne import names
 from perenne.directory import Directory
 from perenne.errors import InvalidRequest, NotFound, PerenneError, StorageFailed, Unavailable

@@ -25,6 +25,7 @@ from perenne.names import DELIVERY_WAIT_S_MAX
 LEASE_S_MAX = 3_600.0
 LEASES_MAX = 256
 ERROR_CHARS_MAX = 500
+_NOBODYS: dict[str, Any] = {"lease_token": None, "lease_until": None, "worker": None}
 
 _DELIVERY = Prepared(select(deliveries).where(deliveries.c.id == bindparam("id_")), "id_")
 # A time further away than any that is given was given by a clock that went ahead and was set back: it holds nobody up.
@@ -71,9 +72,7 @@ _END = (
         error=bindparam("error_"),
         next_at=bindparam("next_"),
         updated_at=bindparam("now_"),
-        worker=None,
-        lease_token=None,
-        lease_until=None,
+        **_NOBODYS,
     )
 )
 _ARRIVED = update(channels).where(channels.c.id == bindparam("id_")).values(delivered_at=bindparam("now_"), error=None)
@@ -86,9 +85,7 @@ _POSTPONE = (
         attempt=0,
         next_at=bindparam("next_"),
         updated_at=bindparam("now_"),
-        worker=None,
-        lease_token=None,
-        lease_until=None,
+        **_NOBODYS,
     )
 )
 _AGAIN = (
