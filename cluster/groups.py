@@ -59,7 +59,7 @@ def escalate(group: Group, now: float, reason: str, policy: Escalation) -> Group
 
 def pass_time(group: Group, now: float, well: bool, policy: Escalation) -> Group:
     """What the clock alone changes. `well`: every member is ready."""
-    if group.phase == "held" and now >= group.until:
+    if group.phase == "held" and not 0.0 < group.until - now <= policy.hold_max_s:  # later is from a clock that was set back
         return replace(group, phase="tried", since=now)
     patience_s = {"tried": policy.settled_s, "restarted": policy.forgotten_s}.get(group.phase)
     if patience_s is not None and well and now - group.since >= patience_s:

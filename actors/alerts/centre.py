@@ -4,7 +4,7 @@ that is lost with it but for how long something has held; what fires is known fr
 from dataclasses import dataclass
 
 from actors.alerts.rules import Rule, shown
-from actors.alerts.standing import Standing, gone, heard, judged
+from actors.alerts.standing import Standing, gone, heard, judged, moved
 from perenne.ids import new_id
 from perenne.messages.alerts import Alert, Severity, Signal
 
@@ -71,9 +71,17 @@ class Centre:
         self._policy = policy or Policy()
         self._standings: dict[tuple[str, str], Standing] = {}
         self._known: set[str] = set()  # fingerprints that fired in here: an open alert of another is taken on
+        self._now = 0.0
+
+    def _follow(self, now: float) -> None:
+        """A clock that was set back takes what has held along: it would not have held for years then."""
+        if now < self._now:
+            self._standings = {key: moved(standing, now - self._now) for key, standing in self._standings.items()}
+        self._now = now
 
     def hear(self, signals: tuple[Signal, ...], now: float, covers: tuple[str, ...] = ()) -> None:
         """What was observed. Of the signals in `covers` these are all that there are: what fires for another subject is over."""
+        self._follow(now)
         for signal in signals:
             for rule in self._of_signal.get(signal.name, ()):
                 key = (rule.name, signal.subject)
@@ -92,6 +100,7 @@ class Centre:
 
     def plan(self, open: tuple[Alert, ...], now: float) -> list[Action]:
         """What is to be written. The same again until it is: each action is harmless twice."""
+        self._follow(now)
         fires = {alert.fingerprint: alert for alert in open}
         actions: list[Action] = []
         for alert in open:
@@ -162,13 +171,13 @@ class Centre:
     def _is_due(self, alert: Alert, rule: Rule, inhibited_by: str | None, now: float) -> bool:
         changed = alert.inhibited_by != inhibited_by or alert.severity != rule.severity
         quiet = alert.told_at is None and inhibited_by is None
-        return changed or now - alert.last_seen >= (_QUIET_LOOK_S if quiet else self._policy.refresh_s)
+        return changed or abs(now - alert.last_seen) >= (_QUIET_LOOK_S if quiet else self._policy.refresh_s)
 
     def _escalates(self, alert: Alert, now: float) -> bool:
         quiet = alert.acknowledged_at is not None or alert.silenced_by is not None or alert.inhibited_by is not None
         if alert.severity != "critical" or quiet or alert.told_at is None or alert.level >= self._policy.escalations:
             return False
-        return now - alert.told_at >= self._policy.escalate_after_s
+        return abs(now - alert.told_at) >= self._policy.escalate_after_s
 
     def _raise(self, rule: Rule, subject: str, alert_id: str, inhibited_by: str | None, now: float) -> Raise:
         standing = self._standings[rule.name, subject]

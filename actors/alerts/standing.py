@@ -23,6 +23,21 @@ class Standing:
 Verdict = Literal["fires", "over"]
 
 
+def moved(standing: Standing, by_s: float) -> Standing:
+    """The same, by a clock that was set: what has held for a minute still has."""
+
+    def at(moment: float | None) -> float | None:
+        return None if moment is None else moment + by_s
+
+    return replace(
+        standing,
+        since=at(standing.since),
+        clear_since=at(standing.clear_since),
+        begun=at(standing.begun),
+        heard=standing.heard + by_s,
+    )
+
+
 def heard(rule: Rule, standing: Standing, signal: Signal, now: float) -> Standing:
     """After a signal. One that lies between the bound and what clears it changes nothing."""
     standing = replace(standing, heard=now, signal=signal)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -54,13 +55,13 @@ Look = Callable[[], Awaitable[tuple[Signal, ...]]]
 
 @dataclass(slots=True)
 class Source:
-    """Looked at every `period_s`; `covers`: the signals of which it tells all that there are."""
+    """Looked at every `period_s`, whatever the clock is set to; `covers`: the signals of which it tells all that there are."""
 
     name: str
     look: Look
     period_s: float
     covers: tuple[str, ...]
-    next_at: float = field(default=0.0)
+    next_at: float = field(default=-math.inf)
 
 
 class Watch:
@@ -82,7 +83,7 @@ class Watch:
         self._restarts = Restarts()
         self._models = tuple(role for role in names.MODELS if role != names.RERANKING or settings.reranking is not None)
         self._open: tuple[Alert, ...] = ()
-        self._house_at = 0.0
+        self._house_at = -math.inf
         self.progress_at = time.monotonic()
         self.away: str | None = None
         self.sources = (
@@ -111,7 +112,7 @@ class Watch:
 
     async def tick(self) -> None:
         """One look at what is due, and what follows from it."""
-        now = self._clock.now()
+        now = self._clock.monotonic()
         due = [source for source in self.sources if source.next_at <= now]
         await asyncio.gather(*(self._look(source, now) for source in due), self._database())
         await self._settle()
@@ -134,7 +135,7 @@ class Watch:
             self._centre.hear((Signal(name="supervisor.away", value=1.0, detail=str(error)),), self._clock.now())
             raise
         away = Signal(name="supervisor.away", value=0.0)
-        return (*tree_signals(status, self._restarts, self._clock.now()), away)
+        return (*tree_signals(status, self._restarts, self._clock.monotonic()), away)
 
     async def _pc(self) -> tuple[Signal, ...]:
         return await asyncio.to_thread(pc_signals, self._settings.path(), self._settings.disk, machine_memory)
@@ -237,9 +238,9 @@ class Watch:
     async def _keep_house(self) -> bool:
         """Once a minute: a summary of what was held back; and what is over for long is forgotten."""
         now = self._clock.now()
-        if now < self._house_at:
+        if self._clock.monotonic() < self._house_at:
             return False
-        self._house_at = now + 60.0
+        self._house_at = self._clock.monotonic() + 60.0
         who = {"command_id": new_id("cmd"), "user_id": SYSTEM_USER}
         try:
             if await self._store.read("held_back", deadline_s=_ASK_S):

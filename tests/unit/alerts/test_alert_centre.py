@@ -43,6 +43,23 @@ def test_what_is_not_written_is_planned_again_and_harmless_twice() -> None:
     assert raised(watched, 9).keys() == {"disk_full"}
 
 
+def test_a_clock_that_is_set_back_by_years_neither_hides_what_is_wrong_nor_keeps_what_is_over() -> None:
+    year = 365 * 86_400.0
+    watched = centre()
+    ill(watched, "disk.room", year, 0.5)
+    ill(watched, "disk.room", 1, 0.5)
+    made = raised(watched, 6)["disk_full"]
+    alert = alert_of(made, year, year)
+    (again, *_) = watched.plan((alert,), 7)
+    assert isinstance(again, Raise | Escalate), "it was seen and told last in what is the future now"
+    assert alert.fingerprint == "disk_full"
+    watched, alert = disk_full(now=year)
+    for at in (year + 5, 5, 5 + 600):
+        ill(watched, "disk.room", at, 90.0)
+        plan = watched.plan((alert,), at)
+    assert [type(action) for action in plan] == [Resolve]
+
+
 def test_a_dead_database_keeps_quiet_what_follows_from_it_and_not_the_rest() -> None:
     watched = centre()
     for name, subject, value in (

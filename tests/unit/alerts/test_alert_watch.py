@@ -143,6 +143,20 @@ async def test_a_child_that_is_held_is_told_once_and_so_is_its_recovery(instance
     assert instance.told() == [*told, (told[0][0], "resolved")]
 
 
+async def test_a_clock_that_is_set_back_by_a_year_stops_no_look(instance: Instance) -> None:
+    await instance.pass_time(6)
+    instance.house.clock.set(-365 * 86_400.0)
+    instance.supervisor.put("RunHost", state="held", restarts=11)
+    await instance.pass_time(30)
+    assert instance.open().keys() == {"child_held/RunHost", "child_crash_loop/RunHost"}
+    instance.house.clock.set(-365 * 86_400.0)
+    instance.supervisor.put("RunHost", state="ready", restarts=11)
+    await instance.pass_time(60)
+    assert instance.open().keys() == {"child_crash_loop/RunHost"}, "the restarts are of the last ten minutes"
+    await instance.pass_time(900, step_s=15.0)
+    assert instance.open() == {}
+
+
 async def test_killed_at_any_moment_it_neither_doubles_nor_loses_an_alert(instance: Instance) -> None:
     instance.supervisor.put("RunHost", state="held", restarts=11)
     for _ in range(10):
