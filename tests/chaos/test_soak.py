@@ -50,8 +50,8 @@ MUTANTS = {
 
 # What gives each away: a failure for another reason shows nothing.
 SIGNS = {
-    "answer_before_commit": r"404 .*no project|: lost",
-    "no_dedup": r"409 .*an id is taken already|twice",
+    "answer_before_commit": r"404 .*no project|is not there",
+    "no_dedup": r"409 .*an id is taken already",
     "no_replay": r"broke off without a word",
     "skip_event": r"events \[.*\] are not kept|shown .* but it ended with",
 }
