@@ -18,7 +18,7 @@ from test_shard import DOCUMENTS, SPEC, ShardLives
 
 from actors.index import guide, policy, snapshot
 from actors.index.copies import COPIES, keys_of, surplus
-from actors.index.linking import linked
+from actors.index.linking import linked, write_graph
 from actors.index.policy import Limits
 from actors.index.shard import Shard
 from perenne.clock import ManualClock
@@ -478,3 +478,15 @@ def test_shards_with_graphs_answer_together(tmp_path: Path) -> None:
         good += np.mean(np.array(merged) >= np.sort(vectors @ query)[-10] - 1e-6) / 50
     assert sum(shard.figures()["linked"] for shard in parts) == 4_000
     assert good >= 0.95
+
+
+def test_a_graph_whose_last_bytes_find_no_room_is_refused_and_no_file_of_it_left(tmp_path: Path) -> None:
+    # FAISS's own writer closed the file without a look: the torn graph got a hash as if it were whole, and could not be read.
+    vectors = unit_vectors(64, 1)
+    graph = linked(vectors, np.arange(64), None, 0, lambda: True)
+    write_graph(graph, tmp_path / "whole")
+    (tmp_path / "torn").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_graph(graph, tmp_path / "torn")
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+    assert faiss.read_index(str(tmp_path / "whole"), faiss.IO_FLAG_SKIP_STORAGE).ntotal == 64
