@@ -1,6 +1,6 @@
 """Passages are exact spans, lose nothing, keep sentences whole, and know their page and headings."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.ingest.parsed import Builder, Parsed
@@ -25,7 +25,6 @@ def built(items: list[tuple[str, str, int]]) -> Parsed:
     return builder.build("text/plain")
 
 
-@settings(max_examples=300, deadline=None)
 @given(items=ITEMS, target=st.integers(20, 900))
 def test_spans_are_exact_ordered_bounded_and_lose_nothing(items: list[tuple[str, str, int]], target: int) -> None:
     parsed = built(items)
@@ -49,7 +48,6 @@ def test_spans_are_exact_ordered_bounded_and_lose_nothing(items: list[tuple[str,
     assert not parsed.text[at:].strip()
 
 
-@settings(max_examples=200, deadline=None)
 @given(text=WORDS)
 def test_sentences_follow_each_other_without_gap(text: str) -> None:
     assert "".join(text[a:b] for a, b in sentences(text, 0, len(text))) == text

@@ -68,7 +68,7 @@ def looked_at(folder: Path, id: str, passphrase: str | None, scratch: Path) -> t
     return report.ok, [finding.what for finding in report.findings]
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.integers(0, 10**9), bit=st.integers(0, 7), which=st.integers(0, 10**6))
 def test_any_flipped_bit_is_found(
     sound: tuple[Path, str, str | None], tmp_path: Path, which: int, where: int, bit: int

@@ -158,7 +158,7 @@ async def test_the_parser_dies_with_its_parent(tmp_path: Path) -> None:
         "import asyncio, os, sys\n"
         "from pathlib import Path\n"
         "from actors.ingest.parser_pool import ParserPool\n"
-        "from tests.unit.test_ingest_child import CAPS\n"
+        "from tests.contract.test_ingest_child import CAPS\n"
         "async def main():\n"
         f"    pool = ParserPool(CAPS, Path({str(tmp_path)!r}))\n"
         "    await pool.warm()\n"
