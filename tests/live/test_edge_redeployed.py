@@ -80,7 +80,8 @@ async def told_by_stream(instance: RunningInstance, run_id: str) -> list[str]:
 
 async def told_by_v1(instance: RunningInstance) -> str:
     """The last line of a streamed completion that is too long to end in time."""
-    body = {"model": "language", "stream": True, "max_tokens": 2000, "messages": [{"role": "user", "content": QUESTION}]}
+    length = {"max_tokens": 2000, "temperature": 0.0, "seed": 7}
+    body = {"model": "language", "stream": True, "messages": [{"role": "user", "content": QUESTION}], **length}
     headers = {"Authorization": f"Bearer {instance.key}"}
     async with (
         httpx.AsyncClient(base_url=instance.address, headers=headers, timeout=120) as http,

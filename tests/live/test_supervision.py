@@ -210,9 +210,9 @@ def test_a_stop_refuses_new_work_and_says_how_long_it_took(house: RunningInstanc
         project = http.post("/api/projects", json={"name": mark_of_run()}).json()["id"]
         for _ in range(4):
             conversation = http.post("/api/conversations", json={"project": project}).json()["id"]
-            asked = http.post(
-                f"/api/conversations/{conversation}/messages", json={"text": "Write a long tale of a lighthouse."}
-            )
+            tale = {"grounded": False, "max_tokens": 700, "temperature": 0.0, "seed": 7}  # longer than any drain
+            body = {"text": "Write a very long story about a lighthouse. Then count to five hundred in words.", "options": tale}
+            asked = http.post(f"/api/conversations/{conversation}/messages", json=body)
             assert asked.status_code in (200, 201, 202), asked.text
         refused: list[httpx.Response] = []
 
@@ -237,6 +237,6 @@ def test_a_stop_refuses_new_work_and_says_how_long_it_took(house: RunningInstanc
     assert "it is stopping" in answer.json()["error"]["message"]
     said = house.said("drained in ")
     assert said is not None
-    assert float(said.removeprefix("drained in ").split(" s")[0]) <= 5.5
+    assert float(said.removeprefix("drained in ").split(" s")[0]) < 15  # four such tales take far longer
     assert took_s < 60
     assert [event["kind"] for event in events(house)][-1] == "stopped"
