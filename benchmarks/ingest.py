@@ -3,7 +3,8 @@ a plain loop in one process that parses, cuts and embeds the same and keeps the 
 
 The loop has the same parsers, the same weights and the same cores, once with one thread for the weights and once with a thread for each
 core; what ours does beyond it is to receive the files, to survive any death, to know languages, to make full text and to write
-everything to disk. Then how the rate grows from 1,000 to 100,000 lines.
+everything to disk. Then how the rate grows from 1,000 to 100,000 lines, and what a search over HTTP takes while lines come, beside the
+same searches afterwards.
 """
 
 import argparse
@@ -16,9 +17,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 import perenne
 from actors.ingest.caps import Caps
@@ -27,6 +30,7 @@ from actors.ingest.reading import load_formats, read
 from actors.ingest.source import Source
 from actors.ingest.splitter import split, split_short
 from benchmarks.house import OnnxSentences, corpus, samples_of
+from benchmarks.questions.draw import draw
 from benchmarks.report import Figure, publish
 from perenne.api import Perenne
 from perenne.ids import new_id
@@ -39,6 +43,8 @@ SIZES = (1_000, 10_000, 100_000)
 COPIES = 6  # of the documents in one round: each with a few bytes more, so that it is another file
 AT_ONCE = 4  # files on their way
 TENTH = 0.1
+SEARCHES = 200
+PAUSE_S = 0.05  # from one search's answer to the next question
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,34 @@ class Loop:
 # Ours
 
 
+class Searching:
+    """Real questions, one each 50 ms: milliseconds of each while lines come, and afterwards over all of them."""
+
+    def __init__(self, samples: Path) -> None:
+        drawn = draw(samples, "perenne-ingest-1", SEARCHES // 2, 0).questions
+        self._questions = itertools.cycle([one.text for one in drawn])
+        self.meanwhile: list[float] = []
+        self.afterwards: list[float] = []
+
+    async def ask(self, client: Perenne, project: str, over: Callable[[], bool]) -> list[float]:
+        took: list[float] = []
+        while not over():
+            began = time.perf_counter()
+            await client.search(next(self._questions), project, k=10)
+            took.append((time.perf_counter() - began) * 1000.0)
+            await asyncio.sleep(PAUSE_S)
+        return took
+
+    def figures(self, lines: int) -> list[Figure]:
+        named = f"{lines:,} JSON lines, a search over HTTP meanwhile"
+        note = f"theirs: the same instance afterwards; {len(self.meanwhile)} and {len(self.afterwards)} searches"
+        figures: list[Figure] = []
+        for share, name, goal in ((0.5, "p50", ""), (0.99, "p99", "ours <= 50")):
+            ours, theirs = (float(np.quantile(one, share)) for one in (self.meanwhile, self.afterwards))
+            figures.append(Figure(f"{named}, {name}", ours, theirs, "ms", goal, note))
+        return figures
+
+
 async def _ended(client: Perenne, job_id: str, since: float) -> tuple[Job, list[tuple[float, float]]]:
     """The job, which must end well, and its curve."""
     curve: list[tuple[float, float]] = []
@@ -159,14 +193,20 @@ async def take_documents(client: Perenne, paths: Sequence[Path]) -> Taken:
     return Taken(passages, seconds)
 
 
-async def take_lines(client: Perenne, path: Path, count: int) -> Taken:
+async def take_lines(client: Perenne, path: Path, count: int, searching: "Searching | None" = None) -> Taken:
     """From the first byte sent to the job's end; every line must have become a document."""
     project, began = await client.create_project(new_id("lines")), time.perf_counter()
-    job, curve = await _ended(client, (await client.add_jsonl(path, project.id)).id, began)
+    ending = asyncio.create_task(_ended(client, (await client.add_jsonl(path, project.id)).id, began))
+    if searching:
+        searching.meanwhile = await searching.ask(client, project.id, ending.done)
+    job, curve = await ending
     seconds = time.perf_counter() - began
     held = (await client.project(project.id)).documents
     if held != count or job.result["added"] != count:
         raise RuntimeError(f"expected {count:,} documents, got {held:,}; the job says {job.result}")
+    if searching:
+        count_of = itertools.count()
+        searching.afterwards = await searching.ask(client, project.id, lambda: next(count_of) >= SEARCHES)
     await client.delete_project(project.id)
     return Taken(count, seconds, tuple(curve))
 
@@ -248,6 +288,9 @@ async def measured(running: RunningInstance, samples: Path, sizes: Sequence[int]
                 taken[size] = await take_lines(client, files[size], size)
                 print(f"{size:,} lines: {taken[size].rate:.0f} a second", file=sys.stderr, flush=True)
             figures += grown(taken)
+            middle, searching = sorted(sizes)[len(sizes) // 2], Searching(samples)
+            await take_lines(client, files[middle], middle, searching)
+            figures += searching.figures(middle)
     return figures
 
 
