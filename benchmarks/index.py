@@ -339,7 +339,7 @@ def main() -> int:
 
             figures += asyncio.run(measured(folder / "home", given.rows, given.ingest_s, given.cpu))
         name = "index" if given.rows == 100_000 else f"index-{given.rows}"
-        return 0 if publish(name, figures, rows=given.rows, clock="processor" if given.cpu else "wall") else 1
+        return 0 if publish(name, figures, vectors=given.rows, clock="processor" if given.cpu else "wall") else 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -51,7 +51,7 @@ def _shown(value: float | None) -> str:
 
 
 def publish(name: str, figures: Sequence[Figure], **details: Any) -> bool:
-    """Print the table and write build/bench/NAME.json. True when every goal is met."""
+    """Print the table and write build/bench/NAME.json, `details` beside the figures in `rows`. True when every goal is met."""
     figures = [figure.with_ratio() for figure in figures]
     table = Table(title=name)
     for column in ("figure", "ours", "theirs", "ratio", "unit", "goal", "met", "note"):
@@ -67,7 +67,5 @@ def publish(name: str, figures: Sequence[Figure], **details: Any) -> bool:
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     rows = [{**asdict(one), "met": one.met} for one in figures]
-    (OUT / f"{name}.json").write_text(
-        json.dumps({"name": name, **machine, "rows": rows, **details}, indent=1, default=str) + "\n"
-    )
+    (OUT / f"{name}.json").write_text(json.dumps(dict(details, name=name, rows=rows, **machine), indent=1, default=str) + "\n")
     return all(one.met is not False for one in figures)
