@@ -3,7 +3,7 @@ import reactHooks from "eslint-plugin-react-hooks";
 import globals from "globals";
 import tseslint from "typescript-eslint";
 
-const FEATURES = ["signin", "projects", "conversations", "chat", "documents", "passage", "search", "models"];
+const FEATURES = ["signin", "projects", "conversations", "chat", "documents", "passage", "search", "models", "alerts"];
 
 /** A feature imports lib and components; app.tsx alone puts features together. */
 const apart = FEATURES.map((feature) => ({

@@ -93,8 +93,9 @@ def _given() -> Instance | None:
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[RunningInstance]:
-    """One of the smallest profile, started here and ended after the last test."""
+    """One of the smallest profile, started here and ended after the last test. By its own rules its disk is always short: an alert."""
     held = RunningInstance()
+    (held.home / "alerts.yaml").write_text("disk_low: {below: 1.0e+15, clear_above: 1.0e+15, for_s: 0, keep_s: 0}\n")
     try:
         yield held.start()
     finally:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 from serve.door import PAGE_POLICY
+from tests.e2e.fake_alerts import FakeAlerts
 from tests.e2e.fake_socket import FakeFeed
 
 KEY = "pk_fake"
@@ -55,9 +56,12 @@ class FakeInstance:
     asked_after: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # every request of the API, in order: "GET conversations"
     watches: dict[str, dict[str, Any]] = field(default_factory=dict)
-    owner: bool = True  # whether the key may see the watched folders
+    owner: bool = True  # whether the key may see the watched folders and alerts
     feed: FakeFeed = field(default_factory=FakeFeed)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.alerts = FakeAlerts(self.feed.tell)
 
     def start(self) -> None:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"instance": self}))
@@ -271,6 +275,10 @@ class _Handler(BaseHTTPRequestHandler):
     def api(self, parts: list[str], given: dict[str, str], body: bytes) -> None:
         one, told = self.instance, self.instance.told
         one.asked.append(" ".join((self.command, *parts)))
+        about_alerts = one.alerts.answer(self.command, parts, given, body) if one.owner else None
+        if about_alerts is not None:
+            self.json(*about_alerts)
+            return
         match (self.command, *parts):
             case ("GET", "me"):
                 self.json({"user": {"id": "owner", "name": "owner"}})
@@ -287,7 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.json({"status": "asked"}, 202)
             case ("POST", "ws-ticket") if one.feed.stands:
                 self.json({"ticket": one.feed.ticket(), "expires_in_s": 30.0}, 201)
-            case (_, "watches", *_) if not one.owner:
+            case (_, "watches" | "alerts" | "silences" | "channels", *_) if not one.owner:
                 self.refuse(403, "forbidden")
             case ("GET", "watches"):
                 self.json(_page(one.watches.values()))

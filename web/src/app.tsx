@@ -4,6 +4,9 @@ import { useEffect, useRef, useState } from "react";
 import { Boundary } from "./components/Boundary";
 import { IconButton } from "./components/Button";
 import { ErrorNotice } from "./components/Notice";
+import { AlertBell } from "./features/alerts/AlertBell";
+import { AlertPanel } from "./features/alerts/AlertPanel";
+import { AlertToast } from "./features/alerts/AlertToast";
 import { Chat } from "./features/chat/Chat";
 import { Documents } from "./features/documents/Documents";
 import { ModelBanner } from "./features/models/ModelBanner";
@@ -55,11 +58,18 @@ function House() {
   const t = useWords();
   const place = usePlace();
   const [menu, setMenu] = useState(false);
+  const [alerts, setAlerts] = useState(false);
   const opener = useRef<HTMLDivElement>(null);
-  const under = { menu: useNarrow(768) && menu, passage: useNarrow(1024) && place.passage !== null }; // what lies over the rest
+  const bell = useRef<HTMLButtonElement>(null);
+  const narrow = useNarrow(768);
+  const under = { menu: narrow && menu, passage: useNarrow(1024) && place.passage !== null }; // what lies over the rest
   const hideMenu = () => {
     setMenu(false);
     if (under.menu) requestAnimationFrame(() => opener.current?.querySelector("button")?.focus());
+  };
+  const hideAlerts = () => {
+    setAlerts(false);
+    bell.current?.focus();
   };
   const projects = useQuery({ queryKey: keys.projects, queryFn: api.projects });
   const project = chosenOf(projects.data ?? [], place.project);
@@ -68,16 +78,18 @@ function House() {
     document.title = `${title} · ${t.name}`;
   }, [title, t]);
 
+  const ring = <AlertBell ref={bell} open={alerts} onOpen={() => setAlerts(true)} />;
   return (
     <div className="flex h-full">
       <a href="#content" inert={under.menu || under.passage} className="sr-only z-50 rounded-lg bg-accent px-3 py-2 text-on-accent focus:not-sr-only focus:absolute focus:top-2 focus:left-2">
         {t.skip}
       </a>
-      <Sidebar projects={projects.data ?? []} project={project} place={place} shown={menu} inert={under.passage} onHide={hideMenu} />
+      <Sidebar projects={projects.data ?? []} project={project} place={place} shown={menu} inert={under.passage} onHide={hideMenu} bell={narrow ? null : ring} />
       <div inert={under.menu || under.passage} className="flex min-w-0 flex-1 flex-col">
         <div ref={opener} className="flex items-center gap-2 border-b border-line px-2 py-1.5 md:hidden">
           <IconButton icon="menu" label={t.menu.open} aria-expanded={menu} onClick={() => setMenu(true)} />
-          <span className="min-w-0 truncate font-semibold">{project?.name ?? t.name}</span>
+          <span className="min-w-0 flex-1 truncate font-semibold">{project?.name ?? t.name}</span>
+          {narrow && ring}
         </div>
         <ModelBanner />
         <main id="content" tabIndex={-1} className={`flex min-h-0 flex-1 flex-col outline-none ${place.view === "chat" ? "" : "overflow-y-auto"}`}>
@@ -101,6 +113,8 @@ function House() {
           <Passage span={place.passage} onClose={() => go({ passage: null })} />
         </Boundary>
       )}
+      {alerts && <AlertPanel onClose={hideAlerts} />}
+      <AlertToast shown={alerts} onShow={() => setAlerts(true)} />
     </div>
   );
 }

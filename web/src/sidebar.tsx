@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "react";
+import { type ReactNode, useEffect, useRef } from "react";
 
 import { Button, IconButton } from "./components/Button";
 import { Icon, type IconName } from "./components/Icon";
@@ -23,10 +23,11 @@ interface Props {
   shown: boolean;
   inert: boolean;
   onHide: () => void;
+  bell: ReactNode;
 }
 
 /** Beside the page on a wide screen; over it, on a narrow one, while `shown`. */
-export function Sidebar({ projects, project, place, shown, inert, onHide }: Props) {
+export function Sidebar({ projects, project, place, shown, inert, onHide, bell }: Props) {
   const t = useWords();
   const box = useRef<HTMLElement>(null);
   useEffect(() => {
@@ -50,6 +51,7 @@ export function Sidebar({ projects, project, place, shown, inert, onHide }: Prop
             <Icon name="leaf" className="size-5" />
           </span>
           <span className="flex-1 text-lg font-semibold tracking-tight">{t.name}</span>
+          {bell}
           <IconButton icon="close" label={t.close} onClick={onHide} className="md:hidden" />
         </div>
         <ProjectPicker projects={projects} chosen={project} />

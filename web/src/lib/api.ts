@@ -1,5 +1,7 @@
 import { get, query, send } from "./http";
 import type {
+  Alert,
+  Channel,
   Conversation,
   Document,
   DocumentText,
@@ -10,6 +12,7 @@ import type {
   Page,
   Project,
   SearchResponse,
+  Silence,
   WatchState,
 } from "./types";
 
@@ -47,6 +50,15 @@ export const api = {
   addWatch: (path: string, project: string) => send<unknown>("POST", "/api/watches", { path, project }),
   removeWatch: (watch: string) => send<unknown>("DELETE", `/api/watches/${id(watch)}`),
 
+  firing: () => whole<Alert>((after) => get(`/api/alerts${query({ state: "firing", limit: 200, after })}`)),
+  ended: async (limit: number) => (await get<Page<Alert>>(`/api/alerts${query({ state: "resolved", limit })}`)).items,
+  acknowledge: (alert: string) => send<Alert>("POST", `/api/alerts/${id(alert)}/acknowledge`),
+  silences: () => get<Silence[]>("/api/silences"),
+  silence: (events: string[], labels: Record<string, string>, seconds: number) => send<Silence>("POST", "/api/silences", { events, labels, for_s: seconds }),
+  endSilence: (silence: string) => send<unknown>("DELETE", `/api/silences/${id(silence)}`),
+  channels: () => get<Channel[]>("/api/channels"),
+  testAlerts: () => send<Alert>("POST", "/api/alert-tests"),
+
   /** The newest, and those in hand: of many that wait, the oldest are read first. */
   jobs: async (project: string): Promise<Page<Job>> => {
     const [newest, running] = await Promise.all(
@@ -79,6 +91,11 @@ export const keys = {
   allDocuments: ["documents"] as const,
   documents: (project: string) => ["documents", project] as const,
   watches: ["watches"] as const,
+  alerts: ["alerts"] as const,
+  firing: ["alerts", "firing"] as const,
+  ended: ["alerts", "ended"] as const,
+  silences: ["alerts", "silences"] as const,
+  channels: ["alerts", "channels"] as const,
   allJobs: ["jobs"] as const,
   jobs: (project: string) => ["jobs", project] as const,
   allConversations: ["conversations"] as const,

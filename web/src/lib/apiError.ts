@@ -17,6 +17,11 @@ export class ApiError extends Error {
   }
 }
 
+/** What was asked for is the owner's alone, and this key is not one of all that is theirs. */
+export function notForThisKey(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 403;
+}
+
 const CODES: Record<number, string> = {
   400: "invalid_request",
   401: "unauthorized",

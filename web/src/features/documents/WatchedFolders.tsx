@@ -2,11 +2,12 @@ import { useRef, useState } from "react";
 
 import { Button } from "@/components/Button";
 import { ErrorNotice } from "@/components/Notice";
+import { notForThisKey } from "@/lib/apiError";
 import { useWords } from "@/lib/words";
 
 import { AddFolder } from "./AddFolder";
 import { FolderRow } from "./FolderRow";
-import { notForThisKey, useWatches } from "./useWatches";
+import { useWatches } from "./useWatches";
 
 /** The folders whose files are kept as this project's documents. Nothing for a key that may not see them. */
 export function WatchedFolders({ project }: { project: string }) {

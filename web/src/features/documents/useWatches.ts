@@ -1,18 +1,13 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 
 import { api, keys } from "@/lib/api";
-import { ApiError } from "@/lib/apiError";
+import { notForThisKey } from "@/lib/apiError";
 import { useStanding } from "@/lib/live/Live";
 
 /** How often: while a folder was not looked at yet, and after. No change tells of a look that found nothing new. */
 const FIRST_LOOK_MS = 2_000;
 const BY_CLOCK_MS = 15_000;
 const BESIDE_SOCKET_MS = 60_000;
-
-/** Watched folders are their owner's alone. */
-export function notForThisKey(error: unknown): boolean {
-  return error instanceof ApiError && error.status === 403;
-}
 
 /** The folders that are watched for a project, and what is done about them. */
 export function useWatches(project: string) {

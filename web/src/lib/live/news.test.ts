@@ -27,6 +27,7 @@ describe("a change", () => {
     expect(madeOld(change("conversation", "cnv_1"))).toEqual([["conversations"], ["messages", "cnv_1"]]);
     expect(madeOld(change("run", "run_1", "cnv_1"))).toEqual([]);
     expect(madeOld(change("watch", "wat_1"))).toEqual([["watches"]]);
+    expect(madeOld(change("alert", "alr_1"))).toEqual([["alerts"]]);
   });
 
   it("is read after what is being read: no read is begun anew by the next change, and the last is seen", async () => {

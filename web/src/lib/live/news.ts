@@ -19,6 +19,8 @@ export function madeOld(change: Change): QueryKey[] {
       return [keys.allConversations, keys.messages(change.id)]; // another branch of it may be shown now
     case "watch":
       return [keys.watches];
+    case "alert":
+      return [keys.alerts];
     case "message":
       return change.conversation_id === null ? [] : [keys.messages(change.conversation_id)];
     default:
@@ -26,7 +28,7 @@ export function madeOld(change: Change): QueryKey[] {
   }
 }
 
-const EVERYTHING: readonly QueryKey[] = [keys.projects, keys.allDocuments, keys.allJobs, keys.allConversations, keys.allMessages, keys.allTexts, keys.watches];
+const EVERYTHING: readonly QueryKey[] = [keys.projects, keys.allDocuments, keys.allJobs, keys.allConversations, keys.allMessages, keys.allTexts, keys.watches, keys.alerts];
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

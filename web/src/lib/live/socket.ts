@@ -4,7 +4,7 @@ import { post } from "../http";
 /** That something of the user's was made, changed or deleted; what it is now is asked of its route. docs/websocket.md */
 export interface Change {
   seq: number;
-  entity: "project" | "document" | "job" | "conversation" | "message" | "run" | "watch";
+  entity: "project" | "document" | "job" | "conversation" | "message" | "run" | "watch" | "alert";
   id: string;
   op: "insert" | "update" | "delete";
   conversation_id: string | null;
