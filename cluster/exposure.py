@@ -3,23 +3,13 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import ip_address
 
 from cluster.findings import Finding, fine, program
+from perenne.hosts import is_loopback
 from perenne.settings import Settings
 
 CONFIRMED = "PERENNE_CONFIRMED_HOST"  # what was typed before the root was detached; believed of a detached root only
 BEHIND_PROXY = "--behind-tls-proxy"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this computer reaches it. A name other than localhost may mean anything."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def needs_consent(settings: Settings, environment: Mapping[str, str] = os.environ) -> bool:

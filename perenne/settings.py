@@ -132,6 +132,9 @@ class MemorySettings(_Frozen):
             "BlobStore": 512 << 20,
             "RunHost": 1 << 30,
             "IngestHost": 1 << 30,
+            "BackupKeeper": 1 << 30,
+            "Notifier": 256 << 20,
+            "AlertCenter": 256 << 20,
         }
     )
 

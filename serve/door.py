@@ -12,6 +12,7 @@ from perenne import metrics
 from perenne.errors import Busy, InvalidRequest, PerenneError, TooLarge
 from perenne.settings import EdgeSettings
 from serve.errors import error_answer
+from serve.vitals import Vitals
 
 DRAIN_WITHIN_S = 1.0  # how long, and how much, a body that is too large is still taken before the answer
 DRAIN_BYTES_MAX = 32 << 20
@@ -56,14 +57,21 @@ class Door:
     """The outermost layer. 503 over `ongoing_requests_max`, or `sockets_max` for WebSockets; 413 as soon as the body is seen to be
     too long, counted while it comes in, whatever Content-Length said; 400 when it comes letter by letter."""
 
-    def __init__(self, app: ASGIApp, settings: EdgeSettings) -> None:
-        self._app, self._settings = app, settings
+    def __init__(self, app: ASGIApp, settings: EdgeSettings, vitals: Vitals) -> None:
+        self._app, self._settings, self._vitals = app, settings, vitals
         self.ongoing = self.sockets = 0
         metrics.look(self._count_open)
 
     def _count_open(self) -> None:
         metrics.tell(table.REQUESTS_OPEN, self.ongoing)
         metrics.tell(table.SOCKETS_OPEN, self.sockets)
+
+    def _count(self, asked: list[str], method: str, status: int, seconds: float) -> None:
+        """An answer begins. A route is told as the table of routes has it, never as the caller wrote it."""
+        route, method = asked[0] if asked else "none", method if method in _METHODS else "other"
+        metrics.tell(table.REQUESTS, 1.0, route, method, str(status))
+        metrics.tell(table.REQUEST_SECONDS, seconds, route)
+        self._vitals.answered(method, route, status, seconds, time.monotonic())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -80,7 +88,7 @@ class Door:
 
         async def framed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _count(asked, scope["method"], message["status"], time.perf_counter() - began)
+                self._count(asked, scope["method"], message["status"], time.perf_counter() - began)
                 headers = list(message.get("headers", ()))
                 present = {name.lower() for name, _ in headers}
                 headers.extend(pair for pair in (*_ALWAYS, *(_DATA if data else (_PAGE,))) if pair[0] not in present)
@@ -151,13 +159,6 @@ class Door:
                 raise
         if refusal is not None and not answered:
             await _refuse(path, refusal, scope, receive, send)
-
-
-def _count(asked: list[str], method: str, status: int, seconds: float) -> None:
-    """An answer begins. A route is told as the table of routes has it, never as the caller wrote it."""
-    route = asked[0] if asked else "none"
-    metrics.tell(table.REQUESTS, 1.0, route, method if method in _METHODS else "other", str(status))
-    metrics.tell(table.REQUEST_SECONDS, seconds, route)
 
 
 async def refuse_socket(error: PerenneError, scope: Scope, receive: Receive, send: Send) -> None:

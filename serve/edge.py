@@ -10,13 +10,16 @@ from typing import Any
 from perenne import names
 from perenne.directory import Directory
 from perenne.errors import PerenneError
+from perenne.ids import new_id
 from perenne.messages.health import TreeStatus
+from perenne.reporting import report
 from perenne.settings import Settings
 from perenne.store import Store
 from serve.channels import Channels
 from serve.guard import Pace
 from serve.keyring import Keyring
 from serve.tickets import Tickets
+from serve.vitals import Vitals
 
 log = logging.getLogger(__name__)
 
@@ -34,22 +37,30 @@ class Edge:
         self.store = Store(directory, settings.store.readers)
         self.keyring = Keyring(self.store)
         self.pace = Pace(settings.edge)
+        self.vitals = Vitals()
         self.tickets = Tickets(settings.path("run", "tickets"))
         self.channels = Channels(directory, self.store)
         self.sockets: Counter[str] = Counter()  # open now, by key
         self.closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._reporting: asyncio.Task[None] | None = None
         self._errands: set[asyncio.Task[Any]] = set()
         self._status: tuple[float, TreeStatus] | None = None
 
     def open(self) -> None:
         """Once, on the event loop that the routes run on."""
         self._loop = asyncio.get_running_loop()
+        self._reporting = self._loop.create_task(report(self.directory, new_id("edge"), self.vitals.signals))
 
     def close(self) -> None:
         """Say to every stream that this replica ends. From any thread; harmless twice."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.closing.set)
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        self.closing.set()
+        if self._reporting is not None:
+            self._reporting.cancel()
 
     def errand(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do something beside the answer; an outage of its goal is only logged: the row in the database is the truth."""

@@ -8,12 +8,14 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from perenne.errors import Forbidden, PerenneError, RateLimited
+from perenne.errors import Forbidden, PerenneError, RateLimited, Unauthorized
 from perenne.settings import EdgeSettings
 from serve.caller import Caller
 from serve.door import ROUTE_ASKED, refuse_socket
+from serve.errors import status_of
 from serve.keyring import Keyring
 from serve.tickets import Tickets
+from serve.vitals import Vitals
 
 Access = Literal["open", "read", "write", "admin"]
 
@@ -35,10 +37,12 @@ class Pace:
 class Guard:
     """One route's guard. `access` None (no line in the table) lets nobody in."""
 
-    def __init__(self, app: ASGIApp, access: Access | None, keyring: Keyring, pace: Pace, tickets: Tickets) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access | None, keyring: Keyring, pace: Pace, tickets: Tickets, vitals: Vitals
+    ) -> None:
         self.app = app
         self.access: Access | None = access
-        self._keyring, self._pace, self._tickets = keyring, pace, tickets
+        self._keyring, self._pace, self._tickets, self._vitals = keyring, pace, tickets, vitals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if ROUTE_ASKED in scope:
@@ -50,7 +54,9 @@ class Guard:
             scope["caller"] = await self._caller(scope)
         except PerenneError as error:
             if scope["type"] != "websocket":
-                raise
+                raise  # the door counts it
+            if isinstance(error, Unauthorized | Forbidden):
+                self._vitals.refused("a WebSocket", status_of(error), time.monotonic())
             await refuse_socket(error, scope, receive, send)
             return
         await self.app(scope, receive, send)

@@ -45,9 +45,10 @@ def build_app(settings: Settings, directory: Directory, dist: Path = DIST) -> Fa
     _add_others(app, dist)
     table: dict[tuple[str, str], Access] = {(line.method, line.path): line.access for line in TABLE}
     for route in app.routes:
-        route.app = Guard(route.app, access_of(route, table), edge.keyring, edge.pace, edge.tickets)  # pyright: ignore[reportAttributeAccessIssue]
+        held: Any = route
+        held.app = Guard(held.app, access_of(route, table), edge.keyring, edge.pace, edge.tickets, edge.vitals)
     app.add_middleware(Addresses, hosts=settings.edge.hosts, behind_proxy=settings.edge.behind_tls_proxy)
-    app.add_middleware(Door, settings=settings.edge)
+    app.add_middleware(Door, settings=settings.edge, vitals=edge.vitals)
     return app
 
 

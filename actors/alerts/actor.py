@@ -13,6 +13,7 @@ from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
 from perenne.messages.alerts import Signal
 from perenne.messages.health import Health
+from perenne.relief import give_back
 from perenne.settings import CONFIGS, Settings
 
 if TYPE_CHECKING:
@@ -81,13 +82,19 @@ class AlertCenter:
             time.sleep(_AGAIN_S)
 
     @ray.method(concurrency_group="work")
-    async def observe(self, signals: tuple[Signal, ...]) -> None:
-        """What another actor saw. It holds until it is told otherwise, or for as long as its rule says: tell it again while it lasts."""
+    async def observe(self, signals: tuple[Signal, ...], source: str = "") -> None:
+        """What another actor saw. It holds until it is told otherwise, or for as long as its rule says: tell it again while it lasts. Each of
+        several that see a part of the same, such as replicas, is a `source` of its own: what they told within a minute is taken together."""
         await self._life.ready()
         watch, loop = self._watch, self._loop
         if watch is None or loop is None or loop.is_closed():
             raise Unavailable(self._name, 1.0, "its loop is starting")
-        loop.call_soon_threadsafe(watch.observe, signals)
+        loop.call_soon_threadsafe(watch.observe, signals, source)
+
+    @ray.method(concurrency_group="health")
+    async def relieve(self) -> int:
+        """Give memory back that is not needed; how many bytes."""
+        return await asyncio.to_thread(give_back)
 
     @ray.method(concurrency_group="health")
     async def health(self) -> Health:

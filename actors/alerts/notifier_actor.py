@@ -15,6 +15,7 @@ from perenne.lifecycle import Lifecycle
 from perenne.line_owner import LineOwner
 from perenne.messages.alerts import Trial
 from perenne.messages.health import Health
+from perenne.relief import give_back
 from perenne.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ class Notifier:
         """Send a message over a channel now and say what came back."""
         core, loop = await self._there()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(core.try_channel(channel_id), loop))
+
+    @ray.method(concurrency_group="health")
+    async def relieve(self) -> int:
+        """Give memory back that is not needed; how many bytes."""
+        return await asyncio.to_thread(give_back)
 
     @ray.method(concurrency_group="health")
     async def health(self) -> Health:

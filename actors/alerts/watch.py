@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.alerts.centre import Action, Centre, Escalate, Policy, Raise
+from actors.alerts.happenings import OF_EVENTS, Happenings, Memory
 from actors.alerts.rules import Rule
+from actors.alerts.security import KEYS_WINDOW_S, OF_KEYS, edge_signal, key_signals
 from actors.alerts.sources import (
     JOBS_WINDOW_S,
     OF_BACKUPS,
@@ -27,6 +29,7 @@ from actors.alerts.sources import (
     tree_signals,
 )
 from actors.alerts.spool import Spool
+from actors.alerts.witnesses import Witnesses
 from perenne import names
 from perenne.clock import Clock
 from perenne.directory import Directory
@@ -34,9 +37,10 @@ from perenne.errors import Busy, DeadlineExceeded, PerenneError, StorageFailed, 
 from perenne.ids import new_id
 from perenne.messages.alert_commands import EscalateAlert, ForgetAlerts, Pace, RaiseAlert, ResolveAlert, SummarizeHeld
 from perenne.messages.alerts import Alert, JobFigures, Signal
-from perenne.messages.commands import SYSTEM_USER, Command
+from perenne.messages.commands import OWNER, SYSTEM_USER, Command
 from perenne.messages.health import TreeStatus
 from perenne.messages.models import ModelState
+from perenne.messages.records import Changes, Key
 from perenne.schedules import read_schedules
 from perenne.settings import Settings
 from perenne.store import Store
@@ -81,6 +85,9 @@ class Watch:
         self._centre = Centre(rules, Policy(escalate_after_s=alerts.escalate_after_s, escalations=alerts.escalations))
         self._spool = Spool(settings.path("alerts", "waiting.json"))
         self._restarts = Restarts()
+        self._witnesses = Witnesses()
+        hold_s = max((rule.for_s for rule in rules if rule.signal in (*OF_EVENTS, "home.restored")), default=0.0)
+        self._happenings = Happenings(Memory(settings.path("alerts", "heard.json")), hold_s)
         self._models = tuple(role for role in names.MODELS if role != names.RERANKING or settings.reranking is not None)
         self._open: tuple[Alert, ...] = ()
         self._house_at = -math.inf
@@ -88,10 +95,12 @@ class Watch:
         self.away: str | None = None
         self.sources = (
             Source("tree", self._tree, TICK_S, (*OF_TREE, "supervisor.away")),
+            Source("events", self._events, TICK_S, ()),
             Source("pc", self._pc, 10.0, OF_PC),
             Source("jobs", self._jobs, 30.0, OF_JOBS),
             Source("backups", self._backups, 30.0, OF_BACKUPS),
             Source("models", self._model_states, 15.0, OF_MODELS),
+            Source("keys", self._keys, 30.0, (*OF_KEYS, "edge.open")),
         )
 
     async def run(self) -> None:
@@ -101,9 +110,10 @@ class Watch:
             self.progress_at = time.monotonic()
             await asyncio.sleep(max(0.1, TICK_S - (self.progress_at - began)))
 
-    def observe(self, signals: tuple[Signal, ...]) -> None:
-        """What others saw; bounded, and unknown signals are passed over."""
-        self._centre.hear(signals[:TOLD_MAX], self._clock.now())
+    def observe(self, signals: tuple[Signal, ...], source: str = "") -> None:
+        """What others saw; bounded, and unknown signals are passed over. `source`: one of several that see a part of the same each."""
+        whole = self._witnesses.merged(source, signals[:TOLD_MAX], self._clock.monotonic())
+        self._centre.hear(whole, self._clock.now())
 
     @property
     def waiting(self) -> int:
@@ -115,7 +125,11 @@ class Watch:
         now = self._clock.monotonic()
         due = [source for source in self.sources if source.next_at <= now]
         await asyncio.gather(*(self._look(source, now) for source in due), self._database())
-        await self._settle()
+        # What begins is written before what ends it is heard; while the database is away neither could be.
+        if self.away is None and (step := self._happenings.next_step(now)) is not None:
+            self._centre.hear(step.signals, self._clock.now(), covers=step.covers)
+        if await self._settle() and self._happenings.is_settling:
+            await asyncio.to_thread(self._happenings.settle, now)
 
     async def _look(self, source: Source, now: float) -> None:
         source.next_at = now + source.period_s
@@ -136,6 +150,19 @@ class Watch:
             raise
         away = Signal(name="supervisor.away", value=0.0)
         return (*tree_signals(status, self._restarts, self._clock.monotonic()), away)
+
+    async def _events(self) -> tuple[Signal, ...]:
+        """What happened is heard step by step, one a tick."""
+        await self._happenings.look(self._directory, self._clock.now())
+        return ()
+
+    async def _keys(self) -> tuple[Signal, ...]:
+        now = self._clock.now()
+        keys: tuple[Key, ...] = await self._store.read("recent_keys", deadline_s=_ASK_S, since=now - KEYS_WINDOW_S)
+        changes: Changes = await self._store.read("changes", deadline_s=_ASK_S, user_id=OWNER)
+        if self._happenings.is_restored(changes.origin, self._clock.monotonic()):
+            self._centre.hear((Signal(name="home.restored", value=1.0),), now)
+        return (*key_signals(tuple(keys), now), edge_signal(self._settings))
 
     async def _pc(self) -> tuple[Signal, ...]:
         return await asyncio.to_thread(pc_signals, self._settings.path(), self._settings.disk, machine_memory)
@@ -176,10 +203,11 @@ class Watch:
         away = Signal(name="database.away", value=0.0 if self.away is None else 1.0, detail=self.away or "")
         self._centre.hear((away,), self._clock.now())
 
-    async def _settle(self) -> None:
+    async def _settle(self) -> bool:
+        """Write what follows from all that was heard. Whether nothing of it is left to be written."""
         if self.away is None and self._spool.entries():
             await self._hand_in()
-        wrote = False
+        wrote, left = False, False
         for action in self._centre.plan(self._open, self._clock.now()):
             if self.away is None:
                 try:
@@ -190,6 +218,7 @@ class Watch:
                     self.away = str(error)
                 except PerenneError:
                     log.exception("an alert could not be written")
+                    left = True
                     continue
             if isinstance(action, Raise) and action.severity == "critical":
                 await asyncio.to_thread(self._spool.add, action)
@@ -197,6 +226,7 @@ class Watch:
             wrote = await self._keep_house() or wrote
         if wrote:
             await self._wake()
+        return self.away is None and not left
 
     async def _hand_in(self) -> None:
         """What was kept while the database was away. Each has its id, so that one that was handed in before is not doubled."""

@@ -64,11 +64,12 @@ class RunHost:
             self._host = Host(self._name, self._settings, self._directory)
             self._loop = asyncio.get_running_loop()
             started.set()
-            first = asyncio.create_task(self._host.search_first())
+            beside = [asyncio.create_task(self._host.search_first()), asyncio.create_task(self._host.report())]
             try:
                 await self._host.run()
             finally:
-                first.cancel()
+                for task in beside:
+                    task.cancel()
 
         while True:
             try:

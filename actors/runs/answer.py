@@ -11,6 +11,7 @@ from actors.runs import budget, plan, prompt, replies
 from actors.runs.cite import SUPPORTED, Cosines, Placed, claims_in, marked, places, strongest, texts_to_embed
 from actors.runs.decline import hopeless, refuses, vacuous
 from actors.runs.excerpt import excerpts
+from actors.runs.first_words import FirstWords
 from actors.runs.journal import Journal, data_of
 from actors.runs.judge import LIKELY, evidence, holds_across, invented, likelihood
 from actors.runs.model import Model
@@ -45,6 +46,7 @@ class Tools:
     searcher: Searcher
     model: Model
     generating: asyncio.Semaphore
+    first_words: FirstWords
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class RunAttempt:
         if started.events:
             self._past = past_of(await stored_events(self._tools.store, started))
         feed = self._feeds.open(run.id, run.user_id, started.events)
-        self._journal = Journal(self._tools.store, started, self._host, feed)
+        self._journal = Journal(self._tools.store, started, self._host, feed, self._tools.first_words)
         self._stopping = self._stopping or started.stop_requested
         self._run = started
 

@@ -9,6 +9,7 @@ from actors.runs.answer import GENERATING_MAX, Tools
 from actors.runs.attempt import RunAttempt
 from actors.runs.desk import Desk
 from actors.runs.first_search import make_first_search
+from actors.runs.first_words import FirstWords
 from actors.runs.followers import Followers, Step
 from actors.runs.live import Feeds
 from actors.runs.model import Model
@@ -19,6 +20,7 @@ from perenne.ids import new_id
 from perenne.messages.records import Run, RunEvent
 from perenne.messages.search import SearchRequest, SearchResponse
 from perenne.mutants import NO_REPLAY, mutant_of
+from perenne.reporting import report
 from perenne.settings import Settings
 from perenne.store import Store
 
@@ -40,6 +42,7 @@ class Host:
             searcher=self._searcher,
             model=Model(directory, self.desk.progressed),
             generating=asyncio.Semaphore(GENERATING_MAX),
+            first_words=FirstWords(),
         )
 
     def _attempt_of(self, run: Run) -> RunAttempt:
@@ -52,6 +55,10 @@ class Host:
     async def search_first(self) -> None:
         """Search before anybody asks; see `make_first_search`."""
         await make_first_search(self._tools.directory, self._tools.store, self._searcher)
+
+    async def report(self) -> None:
+        """Tell the AlertCenter how soon answers begin, until cancelled."""
+        await report(self._tools.directory, names.RUN_HOST, self._tools.first_words.signals)
 
     async def close(self) -> None:
         """Let go of everything; open runs stay open for the next host."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from actors.runs.first_words import FirstWords
 from actors.runs.live import Feed
 from perenne import metric_table as table
 from perenne import metrics
@@ -24,8 +25,8 @@ class Journal:
 
     Raises LeaseLost when another host took the run, Conflict once it is closed: then the attempt has nothing left to say."""
 
-    def __init__(self, store: Store, run: Run, host: str, feed: Feed) -> None:
-        self.run, self._store, self._host, self._feed = run, store, host, feed
+    def __init__(self, store: Store, run: Run, host: str, feed: Feed, first_words: FirstWords) -> None:
+        self.run, self._store, self._host, self._feed, self._first_words = run, store, host, feed, first_words
         self._batch = 0
         self._words = ""
         self._flushed_at = 0.0
@@ -38,6 +39,8 @@ class Journal:
         if stage not in self.seconds:
             self.seconds[stage] = round(self._waited_s + time.monotonic() - self._began, 4)
             metrics.tell(table.RUN_SECONDS, self.seconds[stage], stage)
+            if stage == "first_word":
+                self._first_words.add(self.seconds[stage], time.monotonic())
 
     async def _write(self, events: Sequence[NewEvent], close: CloseRun | None = None) -> Run:
         command = AppendRunEvents(

@@ -234,6 +234,11 @@ class StoreReader:
     async def keys(self, *, user_id: str) -> tuple[Key, ...]:
         return await self._ask(self._reading.list_keys, user_id=user_id)
 
+    @method(concurrency_group="read")
+    async def recent_keys(self, *, since: float) -> tuple[Key, ...]:
+        """Of all users, those that were made or revoked after `since`; but for the one that a user began with."""
+        return await self._ask(self._reading.recent_keys, since=since)
+
     # Projects, documents, jobs
 
     @method(concurrency_group="read")

@@ -17,10 +17,23 @@ TEXT_CHARS_MAX = 1_000_000  # one slice of a document
 IDS_AT_ONCE = 500  # in one IN (…)
 NEIGHBOURS_MAX = 50
 OPEN = ("queued", "running")
+FIRST_KEY_S = 60.0  # a key that is so much younger than its user was made with it
 
 _USERS = select(users).order_by(users.c.created_at, users.c.id)
 _KEY_BY_HASH = Prepared(select(keys).where(keys.c.key_hash == bindparam("hash_")), "hash_")
 _KEYS = select(keys).where(keys.c.user_id == bindparam("user_")).order_by(keys.c.created_at, keys.c.id)
+_RECENT_KEYS = (
+    select(keys)
+    .join(users, users.c.id == keys.c.user_id)
+    .where(
+        or_(
+            and_(keys.c.created_at > bindparam("since_"), keys.c.created_at > users.c.created_at + FIRST_KEY_S),
+            keys.c.revoked_at > bindparam("since_"),
+        )
+    )
+    .order_by(keys.c.created_at.desc(), keys.c.id)
+    .limit(bindparam("limit_"))
+)
 _OF_USER = select(projects).where(projects.c.user_id == bindparam("user_"))
 _PROJECT = Prepared(_OF_USER.where(projects.c.id == bindparam("id_")), "user_", "id_")
 _PROJECT_BY_NAME = Prepared(_OF_USER.where(projects.c.name == bindparam("name_")), "user_", "name_")
@@ -134,6 +147,11 @@ def key_by_hash(conn: Connection, key_hash: str) -> Key | None:
 
 def list_keys(conn: Connection, user_id: str) -> tuple[Key, ...]:
     return tuple(key_of(row) for row in conn.execute(_KEYS, {"user_": user_id}))
+
+
+def recent_keys(conn: Connection, since: float, limit: int = 200) -> tuple[Key, ...]:
+    """Of all users, those that were made or revoked after `since`, the newest first; but for the one that a user began with."""
+    return tuple(key_of(row) for row in conn.execute(_RECENT_KEYS, {"since_": since, "limit_": limit}))
 
 
 def list_projects(conn: Connection, user_id: str, limit: int, after: str | None) -> Page[Project]:

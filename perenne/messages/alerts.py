@@ -153,12 +153,13 @@ class Trial:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
     """One thing observed now: `name` is what is observed (docs/alerts.md lists them), `subject` of which, `value` how much; `detail` a
-    sentence about it for the owner."""
+    sentence about it for the owner. Where several sources tell of the same thing their values are added (`adds`), or the highest counts."""
 
     name: str
     value: float
     subject: str = ""
     detail: str = ""
+    adds: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

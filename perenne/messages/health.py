@@ -78,7 +78,8 @@ EventKind = Literal[
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisionEvent:
     """One thing that the Supervisor saw or did, told once however often its cause repeats. `seq` rises by one with each event of a home;
-    `subject`: the child or group, "disk" or "memory"; `detail`: a sentence for the owner; `until`: when a held group is tried again."""
+    `subject`: the child or group, "disk" or "memory"; `detail`: a sentence for the owner; `until`: when a held group is tried again;
+    `record`: the id of a `Crash`."""
 
     seq: int
     at: float
@@ -86,6 +87,7 @@ class SupervisionEvent:
     subject: str
     detail: str = ""
     until: float = 0.0
+    record: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

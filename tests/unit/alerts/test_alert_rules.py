@@ -22,6 +22,9 @@ RULES = load_rules(SHIPPED, SHIPPED)
 # which it is; how long it has to hold, and how long it has to be over.
 PROMISES: dict[str, tuple[float, float, float | None, float, float, float, str]] = {
     "database_away": (0, 1, None, 0, 20, 10, "critical"),
+    "group_held": (0, 1, None, 0, 0, 30, "critical"),
+    "child_died": (0, 1, None, 0, 20, 0, "warning"),
+    "child_hang_ended": (0, 1, None, 0, 0, 0, "warning"),
     "child_held": (0, 1, None, 0, 5, 30, "critical"),
     "child_hung": (0, 1, None, 0, 20, 30, "warning"),
     "child_crash_loop": (4, 5, None, 4, 0, 300, "warning"),
@@ -38,6 +41,15 @@ PROMISES: dict[str, tuple[float, float, float | None, float, float, float, str]]
     "backup_failed": (0, 1, None, 0, 0, 0, "critical"),
     "backup_old": (172_800, 172_801, None, 172_800, 600, 0, "warning"),
     "drill_failed": (0, 1, None, 0, 0, 0, "critical"),
+    "api_slow": (2_000, 2_001, 1_500, 1_000, 60, 60, "warning"),
+    "answers_slow": (60, 61, 45, 30, 60, 60, "warning"),
+    "keys_refused": (30, 31, 20, 10, 0, 120, "warning"),
+    "key_admin_created": (1, 2, None, 1, 0, 0, "warning"),
+    "key_created": (0, 1, None, 0, 0, 0, "info"),
+    "key_revoked": (0, 1, None, 0, 0, 0, "info"),
+    "edge_exposed": (1, 2, None, 1, 0, 0, "warning"),
+    "edge_opened": (0, 1, None, 0, 0, 0, "info"),
+    "home_restored": (0, 1, None, 0, 0, 0, "warning"),
 }
 
 

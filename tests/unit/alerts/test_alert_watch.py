@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from actors.alerts.watch import Watch
-from actors.store import alerts, job_figures, outbox, telling
+from actors.store import alerts, changed, job_figures, outbox, reading, telling
 from perenne import names
+from perenne.clock import ManualClock
 from perenne.errors import Unavailable
 from perenne.messages import alert_commands as a
 from perenne.messages import commands as c
 from perenne.messages.alerts import Alert, Signal
-from perenne.messages.health import ChildStatus, TreeStatus
+from perenne.messages.health import ChildStatus, EventKind, SupervisionEvent, TreeStatus
 from perenne.messages.models import ModelState
 from perenne.settings import Settings, load_settings
 from perenne.testing import FakeDirectory
@@ -49,13 +50,29 @@ class Reader:
     async def alerts_over(self, *, before: float) -> bool:
         return self.house.ask(alerts.alerts_over, before=before)
 
+    async def recent_keys(self, *, since: float) -> Any:
+        return self.house.ask(reading.recent_keys, since=since)
+
+    async def changes(self, *, user_id: str) -> Any:
+        return self.house.ask(changed.list_changes, user_id=user_id, after=None, limit=1)
+
     async def job_figures(self, *, now: float, since: float) -> Any:
         return self.house.ask(job_figures.job_figures, now=now, since=since)
 
 
 class Supervisor:
-    def __init__(self) -> None:
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock, self.happened = clock, list[SupervisionEvent]()
         self.children: dict[str, ChildStatus] = {}
+
+    async def events(self, *, after: int) -> tuple[SupervisionEvent, ...]:
+        return tuple(event for event in self.happened if event.seq > after)
+
+    def note(self, kind: EventKind, subject: str, detail: str = "", record: str = "") -> None:
+        seq = self.happened[-1].seq + 1 if self.happened else 1
+        self.happened.append(
+            SupervisionEvent(seq=seq, at=self.clock.now(), kind=kind, subject=subject, detail=detail, record=record)
+        )
 
     async def status(self) -> TreeStatus:
         return TreeStatus(ready=True, children=tuple(self.children.values()))
@@ -81,7 +98,7 @@ class Instance:
         self.house.do(a.CreateChannel, channel_id="n", name="n", kind="webhook", url="https://a.example", address="x")
         self.house.do(a.CreateSubscriber, subscriber_id="s", name="s", channel_id="n", severity="debug")
         self.settings: Settings = load_settings({"PERENNE_HOME": str(home)})
-        self.supervisor = Supervisor()
+        self.supervisor = Supervisor(self.house.clock)
         self.supervisor.put("RunHost", state="ready")
         owners = {role: Model(role) for role in (names.LANGUAGE, names.EMBEDDING)}
         self.embedding = owners[names.EMBEDDING]
