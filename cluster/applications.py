@@ -11,6 +11,9 @@ from cluster.tree import Child, load
 from perenne.settings import Settings
 
 _CONTROLLER, _NAMESPACE = "SERVE_CONTROLLER_ACTOR", "serve"  # ray.serve._private.constants
+_REPLICA = (
+    "SERVE_REPLICA::"  # how the name of a replica's actor begins; then application, `#`, deployment, `#`, and what is its own
+)
 _LOOK_S = 0.05
 
 
@@ -70,20 +73,33 @@ def look() -> dict[str, tuple[str, str]]:
     return found
 
 
+def replicas() -> dict[str, frozenset[str]]:
+    """The names of the replicas that are there, by application. Each new one has a name of its own."""
+    import ray
+
+    found: dict[str, set[str]] = {}
+    for held in cast("Any", ray).util.list_named_actors(all_namespaces=True):
+        name: str = held["name"]
+        if held["namespace"] == _NAMESPACE and name.startswith(_REPLICA):
+            found.setdefault(name.removeprefix(_REPLICA).partition("#")[0], set()).add(name)
+    return {name: frozenset(members) for name, members in found.items()}
+
+
 def end_replicas(name: str) -> int:
     """End the processes of an application; Serve starts others. Returns how many there were."""
     import ray
 
     rays: Any = ray
-    replicas = [
-        held["name"]
-        for held in rays.util.list_named_actors(all_namespaces=True)
-        if held["namespace"] == _NAMESPACE and held["name"].startswith(f"SERVE_REPLICA::{name}#")
-    ]
-    for replica in replicas:
+    found = replicas().get(name, frozenset())
+    for replica in found:
         with contextlib.suppress(ValueError):  # it ended meanwhile
             rays.kill(rays.get_actor(replica, namespace=_NAMESPACE))
-    return len(replicas)
+    return len(found)
+
+
+def take_out(name: str) -> None:
+    """End an application and have Serve forget it; returns before its replicas are gone."""
+    _serve().delete(name, _blocking=False)
 
 
 def shut_down() -> None:

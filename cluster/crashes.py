@@ -19,6 +19,7 @@ from perenne.settings import masked
 
 CRASHES_KEPT = 200
 OF_ROOT = ("gcs", "raylet", "dashboard")  # names under which the root keeps records
+HUNG = "it hung: "  # how the detail of a record begins whose process was ended because it hung
 LOG_LINES, LINE_CHARS = 20, 300
 _TAIL_BYTES = 64 << 10
 EXITS = "exits.jsonl"
@@ -145,4 +146,6 @@ def ended(crash: Crash) -> str:
     """How it ended, in words."""
     if crash.signal is not None:
         return f"was ended by {crash.signal}"
+    if crash.detail.startswith(HUNG):
+        return f"was ended because {crash.detail}"
     return f"ended with {crash.exit_code}" if crash.exit_code is not None else "ended, nobody saw how"

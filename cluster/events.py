@@ -46,7 +46,7 @@ class EventLog:
                 log.info("an event can't be read: %r", line[:200])
 
     def note(
-        self, kind: EventKind, subject: str, detail: str = "", *, until: float = 0.0, quiet_s: float = 0.0
+        self, kind: EventKind, subject: str, detail: str = "", *, until: float = 0.0, quiet_s: float = 0.0, record: str = ""
     ) -> SupervisionEvent | None:
         """Add one; None when the same was noted less than `quiet_s` ago."""
         now = time.time()
@@ -57,7 +57,7 @@ class EventLog:
             ):
                 return None
             seq = self._events[-1].seq + 1 if self._events else 1
-            event = SupervisionEvent(seq=seq, at=now, kind=kind, subject=subject, detail=detail, until=until)
+            event = SupervisionEvent(seq=seq, at=now, kind=kind, subject=subject, detail=detail, until=until, record=record)
             self._events.append(event)
             self._waiting.append(event)
         log.log(logging.INFO if kind in _GOOD else logging.WARNING, "%s %s: %s", kind, subject, detail)

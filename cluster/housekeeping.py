@@ -5,12 +5,12 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import psutil
 
-from cluster.crashes import OF_ROOT, Crashes, Exit, ended, exits_path, last_lines, read_exits, told
+from cluster.crashes import HUNG, OF_ROOT, Crashes, Exit, ended, exits_path, last_lines, read_exits, told
 from cluster.events import EventLog
 from cluster.pressure import Action, DiskPressure, MemoryPressure, Seen, Use
 from cluster.standing import Standing
@@ -54,6 +54,7 @@ class Housekeeping:
         self._names: dict[int, str] = {}
         self._naming = threading.Lock()
         self.expected: set[int] = set()  # processes whose end was ordered
+        self.last_record: dict[str, str] = {}  # by child: the id of its last crash that this Supervisor saw
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -130,7 +131,7 @@ class Housekeeping:
         for crash in self._crashes.read(last=_RECENT):
             if crash.name in OF_ROOT and time.time() - _OLD_S < crash.at and told_of.get(crash.name, 0.0) < crash.at:
                 said = f"{crash.name}, a process of Ray's, {ended(crash)}; it was started again"
-                self._events.note("child_died", crash.name, said, quiet_s=DIED_QUIET_S)
+                self._events.note("child_died", crash.name, said, quiet_s=DIED_QUIET_S, record=crash.id)
 
     def _is_crash(self, gone: Exit) -> bool:
         code, _ = told(gone.status)
@@ -144,7 +145,23 @@ class Housekeeping:
         crash = self._crashes.keep(name, gone.pid, gone.at, gone.status, "", lines)
         if crash is not None:
             said = f"{name} (process {gone.pid}) {ended(crash)}; `perenne crashes` shows its last words"
-            self._events.note("child_died", name, said, quiet_s=DIED_QUIET_S)
+            self.last_record[name] = crash.id
+            self._events.note("child_died", name, said, quiet_s=DIED_QUIET_S, record=crash.id)
+
+    def last_record_of(self, children: Iterable[str]) -> str:
+        """The id of the last crash record of any of them, empty when there is none. Ids begin with their moment."""
+        return max((self.last_record.get(name, "") for name in children), default="")
+
+    def record_hang(self, name: str, pid: int, reason: str) -> str:
+        """Keep what a process that hangs last said, before its end is ordered; the record's id. In a thread: it reads logs. Never raises."""
+        self.expected.add(pid)
+        try:
+            lines = last_lines(self._settings.ray_dir, pid)
+            crash = self._crashes.keep(name, pid, time.time(), None, f"{HUNG}{reason}", lines)
+        except OSError as error:
+            log.warning("the hang of %s could not be recorded: %s", name, error)
+            return ""
+        return "" if crash is None else crash.id
 
     # Memory and disk
 

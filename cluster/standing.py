@@ -41,6 +41,12 @@ class Standing:
                 self._show("held" if go.decision == "held" else "waiting", go.reason, now)
             return go
 
+    def started(self, now: float) -> None:
+        """A replica of this application was started anew, or it was handed over again."""
+        with self._lock:
+            self._facts.restarts += 1
+            self._facts.starts = (*recent(self._facts.starts, now, self.child.intensity.window_s), now)
+
     @property
     def starts(self) -> tuple[float, ...]:
         return self._facts.starts
@@ -59,10 +65,11 @@ class Standing:
         facts = self._facts
         if pid == facts.pid:
             return
-        if facts.pid:
-            facts.restarts += 1
+        if self.child.kind != "application":  # whose starts Serve tells of
+            if facts.pid:
+                facts.restarts += 1
+            facts.starts = (*recent(facts.starts, now, self.child.intensity.window_s), now)
         facts.pid = pid
-        facts.starts = (*recent(facts.starts, now, self.child.intensity.window_s), now)
         facts.sight = replace(facts.sight, born_at=now, answered=False, unanswered=0)
 
     def _show(self, state: ChildState, detail: str, now: float) -> None:

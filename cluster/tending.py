@@ -17,6 +17,7 @@ from cluster.groups import Escalation, Groups
 from cluster.housekeeping import Housekeeping
 from cluster.pressure import IDLE_S, Action
 from cluster.reasons import health_of, what_works, why_not
+from cluster.serving import Serving
 from cluster.standing import Standing, known_starts
 from cluster.tree import Child, build_tree, spec_hash
 from cluster.version import version
@@ -24,7 +25,7 @@ from perenne import metric_table as table
 from perenne import metrics, names
 from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded, NotFound, Unavailable
-from perenne.messages.health import Go, TreeStatus
+from perenne.messages.health import EventKind, Go, TreeStatus
 from perenne.messages.models import ModelState
 from perenne.settings import Settings
 
@@ -34,10 +35,7 @@ PING_TIMEOUT_S = 2.0
 FIRST_PING_TIMEOUT_S = 0.25  # of one that is being born: others wait for the end of this look before they may start
 FIRST_STATE_TIMEOUT_S = 0.5  # of a model that loads, likewise
 CONTROL_TIMEOUT_S = 20.0  # one call to the control plane: making an actor, deploying an application
-SERVE_LOOK_S, SERVE_FIRST_LOOK_S = 3.0, 0.5  # between looks at Serve: when all is well, and otherwise
 MODEL_LOOK_S = 2.0  # between questions at a model that is ready; at each tick otherwise
-DEPLOY_AGAIN_S = 15.0  # an application that is missing or failed to deploy is handed to Serve again after this
-DEPLOY_FIRST_S = 60.0  # Serve was never seen with any of them: its start takes as long as the machine is slow
 STOP_SERVE_S = 12.0
 RELIEF_S = 20.0  # giving memory back
 HUNG_QUIET_S = 300.0  # one that hangs again within this is no news
@@ -58,17 +56,16 @@ class Tending:
         self.last_tick = time.monotonic()
         self.stopping = threading.Event()
         self._tick_lock = asyncio.Lock()
-        self._serve_seen: dict[str, tuple[str, str]] = {}
-        self._serve_looked = 0.0
         self._model_looked: dict[str, float] = {}
         self._applied = Applied(settings)
         self.events = EventLog(settings.path("run", "events.jsonl"))
         limits = settings.supervision
         self._groups = Groups(
-            {s.child.in_group for s in self._standings.values() if s.child.kind == "actor"},
+            {s.child.in_group for s in self._standings.values()},
             Escalation(hold_s=limits.hold_s, hold_max_s=limits.hold_max_s),
-            self.events.note,
+            self._note_of_group,
         )
+        self._serving = Serving(settings, self._standings, self._applied, self._groups, self._begin)
         self._keeping = Housekeeping(settings, self._standings, self.events, self._act)
         self._looking: asyncio.Task[None] | None = None
         self._ending = False
@@ -136,8 +133,7 @@ class Tending:
             raise NotFound("child or group", name)
         for standing in members:
             standing.forgive()
-            if standing.child.kind == "actor":
-                self._groups.release(standing.child.in_group, time.time())
+            self._groups.release(standing.child.in_group, time.time())
         for standing in reversed(members):
             await self._start_anew(standing)
         return f"started anew: {', '.join(s.child.name for s in members)}"
@@ -148,8 +144,8 @@ class Tending:
         """Tend until the stop."""
         await asyncio.to_thread(self._applied.read)
         self._recall(await asyncio.to_thread(spawning.session))
-        if any(self._is_other(s.child) for s in self._standings.values() if s.child.kind == "application"):
-            self._begin("Serve", self._deploy)
+        if any(self._serving.is_other(s.child) for s in self._standings.values() if s.child.kind == "application"):
+            self._begin("Serve", self._serving.deploy)
         while not self.stopping.is_set():
             begun = time.monotonic()
             async with self._tick_lock:
@@ -166,7 +162,7 @@ class Tending:
         self._restart_groups()
         actors = [s for s in self._standings.values() if s.child.kind == "actor"]
         models = [s for s in self._standings.values() if s.child.name in names.MODELS]
-        await asyncio.gather(self._look_at_serve(), *(self._look(s) for s in actors), *(self._look_at_model(s) for s in models))
+        await asyncio.gather(self._serving.look(), *(self._look(s) for s in actors), *(self._look_at_model(s) for s in models))
         self._groups.look(time.time(), self._is_well)
         if self._looking is None or self._looking.done():  # beside the tick: a disk that hangs must not hold it up
             self._looking = asyncio.create_task(self._keeping.look(self._ending))
@@ -191,8 +187,10 @@ class Tending:
         members = [s for s in self._standings.values() if s.child.in_group == group]
         try:
             for standing in reversed(members):
-                if standing.state not in ("waiting", "held", "starting", "dead"):
-                    self._replace(standing, "its group is started anew")
+                if standing.child.kind == "application":
+                    applications.end_replicas(standing.child.name)
+                elif standing.state not in ("waiting", "held", "starting", "dead"):
+                    self._replace(standing)
         finally:
             for standing in members:
                 standing.forgive()
@@ -229,7 +227,7 @@ class Tending:
             await asyncio.to_thread(applications.end_replicas, child.name)
             return
         await self._close(child)
-        await asyncio.to_thread(self._replace, standing, "")
+        await asyncio.to_thread(self._replace, standing)
 
     def _begin(self, key: str, work: Callable[[], Any]) -> None:
         """Run blocking work in a thread, at most once at a time under one key."""
@@ -256,7 +254,7 @@ class Tending:
         name = standing.child.name
         if name in self._busy:
             return
-        if self._is_other(standing.child):
+        if self._serving.is_other(standing.child):
             self._begin(name, lambda: self._ensure(standing))
             return
         try:
@@ -274,8 +272,22 @@ class Tending:
             standing.answered(health, time.time())
         reason = standing.hung(time.time())
         if reason:
-            self.events.note("child_hung", name, f"{name} {reason}: it is replaced", quiet_s=HUNG_QUIET_S)
-            self._begin(name, lambda: self._replace(standing, reason))
+            self._begin(name, lambda: self._end_hung(standing, reason))
+
+    def _end_hung(self, standing: Standing, reason: str) -> None:
+        """Keep its last words, tell of it, end it."""
+        self._note_hang(standing, reason)
+        self._replace(standing)
+
+    def _note_hang(self, standing: Standing, reason: str) -> None:
+        name = standing.child.name
+        record = self._keeping.record_hang(name, standing.pid, reason)
+        self.events.note("child_hung", name, f"{name} {reason}: it is replaced", quiet_s=HUNG_QUIET_S, record=record)
+
+    def _note_of_group(self, kind: EventKind, subject: str, detail: str = "", *, until: float = 0.0) -> None:
+        """What is told of a held group names the record of the last crash in it."""
+        record = self._keeping.last_record_of(s.child.name for s in self._standings.values() if s.child.in_group == subject)
+        self.events.note(kind, subject, detail, until=until, record=record if kind == "group_held" else "")
 
     def _ensure(self, standing: Standing) -> None:
         """Find or make the actor; one that runs other code or another configuration is ended first."""
@@ -291,76 +303,17 @@ class Tending:
             raise
         self._applied.note(child.name, wanted)
 
-    def _is_other(self, child: Child) -> bool:
-        """Whether what runs, if anything, is of another code or configuration."""
-        return self._applied.hash(child.name) != spec_hash(child, self._settings)
-
-    def _replace(self, standing: Standing, reason: str) -> None:
+    def _replace(self, standing: Standing) -> None:
         self._keeping.expected.add(standing.pid)
         spawning.end(standing.child.name, restart=True)
         standing.reborn(time.time())
 
-    # Serve
-
-    def _deploy(self) -> None:
-        wanted = [s.child for s in self._standings.values() if s.child.kind == "application"]
-        seen = applications.look() if self._applied.serve_begun else {}
-        new = [child for child in wanted if self._is_other(child) or not _is_up(seen.get(child.name))]
-        self._applied.note_deploying({})
-        try:
-            refused = dict(applications.deploy(new, self._settings)) if new else {}
-        except Exception as error:
-            refused = dict.fromkeys(new, error)
-        for child in new:
-            if child not in refused:
-                self._applied.note(child.name, spec_hash(child, self._settings))
-                continue
-            log.error("%s could not be deployed", child.name, exc_info=refused[child])
-            self._standings[child.name].away("dead", f"it could not be deployed: {refused[child]}", time.time())
-
-    async def _look_at_serve(self) -> None:
-        quiet = all(state == "RUNNING" for state, _ in self._serve_seen.values()) and self._serve_seen
-        if (
-            time.monotonic() - self._serve_looked < (SERVE_LOOK_S if quiet else SERVE_FIRST_LOOK_S)
-            or not self._applied.serve_begun
-        ):
-            return
-        self._serve_looked = time.monotonic()
-        try:
-            async with asyncio.timeout(PING_TIMEOUT_S * 2):
-                self._serve_seen = await asyncio.to_thread(applications.look)
-        except Exception as error:
-            log.warning("Serve did not say how it is: %s", error)
-            return
-        missing = False
-        for standing in self._standings.values():
-            if standing.child.kind == "application":
-                up = await self._see_application(standing)
-                missing = missing or not up
-        patience_s = DEPLOY_AGAIN_S if self._serve_seen else DEPLOY_FIRST_S
-        if missing and time.monotonic() - self._applied.deployed_at > patience_s:
-            self._begin("Serve", self._deploy)
-
-    async def _see_application(self, standing: Standing) -> bool:
-        """Note the application's state; False when it must be handed to Serve again."""
-        name, now = standing.child.name, time.time()
-        state, message = self._serve_seen.get(name, ("NOT_STARTED", "not deployed yet"))
-        if not _is_up((state, message)):
-            standing.away("dead" if state == "DEPLOY_FAILED" else "starting", message[:300], now)
-            return False
-        if state != "RUNNING":
-            standing.away("starting" if state == "DEPLOYING" else "degraded", message[:300], now)
-        elif standing.child.route is not None:
-            if await applications.answers(self._settings.host, self._settings.port, PING_TIMEOUT_S):
-                standing.away("ready", "", now)
-            else:
-                standing.away("degraded", f"port {self._settings.port} does not answer", now)
-        return True
+    # Models
 
     async def _look_at_model(self, standing: Standing) -> None:
         name, now = standing.child.name, time.monotonic()
         rested = now - self._model_looked.get(name, 0.0) >= MODEL_LOOK_S
-        if self._serve_seen.get(name, ("", ""))[0] != "RUNNING" or (standing.status().state == "ready" and not rested):
+        if not self._serving.is_running(name) or (standing.status().state == "ready" and not rested):
             return
         self._model_looked[name] = now
         try:
@@ -387,8 +340,7 @@ class Tending:
                 standing.answered(health_of(state), time.time())
                 if standing.hung(time.time()) is None:
                     return
-            self.events.note("child_hung", name, f"{name} {reason}: it is replaced", quiet_s=HUNG_QUIET_S)
-            self._keeping.expected.add(standing.pid)
+            await asyncio.to_thread(self._note_hang, standing, reason)
             async with asyncio.timeout(CONTROL_TIMEOUT_S):
                 await asyncio.to_thread(applications.end_replicas, name)
             standing.reborn(time.time())
@@ -425,7 +377,3 @@ class Tending:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSE_S):
                 await asyncio.to_thread(spawning.end, child.name, restart=False)
-
-
-def _is_up(seen: tuple[str, str] | None) -> bool:
-    return seen is not None and seen[0] not in ("NOT_STARTED", "DEPLOY_FAILED", "DELETING")

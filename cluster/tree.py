@@ -17,6 +17,7 @@ _USUAL_INTENSITY, _USUAL_PATIENCE = Intensity(), Patience()
 # An ingest job or an answer may take its time between two signs of progress.
 _SLOW_WORK = Patience(progress_s=600.0)
 _MODEL = Patience(silent=5, progress_s=120.0)  # a long prompt may take a minute between two words on a small PC
+_SERVED_SLOWER = 10  # Serve takes seconds for a replica, and for one that fails ever longer: in a minute it could not start ten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,8 @@ def build_tree(settings: Settings) -> tuple[Child, ...]:
     )
     limits = settings.supervision
     usual = Intensity(window_s=limits.window_s, held_after=limits.starts_max)
-    return tuple(replace(child, intensity=usual) for child in tree)
+    served = replace(usual, window_s=limits.window_s * _SERVED_SLOWER)
+    return tuple(replace(child, intensity=usual if child.kind == "actor" else served) for child in tree)
 
 
 def load(code: str) -> Any:

@@ -11,6 +11,7 @@ import pytest
 
 from cluster import applications, housekeeping, spawning
 from cluster.crashes import Crashes, exits_path
+from cluster.crashes import ended as told_end
 from cluster.draining import drain
 from cluster.tending import Tending
 from perenne.errors import NotFound
@@ -56,7 +57,8 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     monkeypatch.setattr(spawning, "end", lambda name, *, restart: gone.append((name, restart)))
     monkeypatch.setattr(spawning, "make", lambda child, settings: None)
     monkeypatch.setattr(applications, "deploy", lambda children, settings: [])
-    monkeypatch.setattr(applications, "look", lambda: {})
+    monkeypatch.setattr(applications, "look", dict)
+    monkeypatch.setattr(applications, "replicas", dict)
     return gone
 
 
@@ -87,7 +89,42 @@ async def test_a_death_is_recorded_under_the_childs_name_and_told_of_once(settin
     assert [(crash.name, crash.pid, crash.signal) for crash in records] == [
         ("StoreReader-0", pid, "SIGKILL") for pid in range(4_001, 4_006)
     ]
-    assert [event.subject for event in tending.events.after(0) if event.kind == "child_died"] == ["StoreReader-0"]
+    died = [event for event in tending.events.after(0) if event.kind == "child_died"]
+    assert [(event.subject, event.record) for event in died] == [("StoreReader-0", records[0].id)]
+
+
+async def test_one_that_hangs_is_ended_with_a_record_and_told_of_with_its_id(settings: Settings, ended: Any) -> None:
+    owner = Owner("StoreReader-0", 4_001)
+    tending = Tending(settings, FakeDirectory(**{"StoreReader-0": owner}))
+    await ticks(tending, 2)
+    owner.queue, owner.progress_age_s = 3, 61.0
+    await ticks(tending, 1)
+    assert ended == [("StoreReader-0", True)]
+    (crash,) = Crashes(settings.path("crashes")).read()
+    assert (crash.name, crash.pid) == ("StoreReader-0", 4_001)
+    assert told_end(crash) == "was ended because it hung: 3 waiting and no progress for 61 s"
+    (event,) = tending.events.after(0)
+    assert (event.kind, event.subject, event.record) == ("child_hung", "StoreReader-0", crash.id)
+    note_exit(settings, 4_001, 1 << 8)
+    await ticks(tending, 1)
+    assert len(Crashes(settings.path("crashes")).read()) == 1, "its end was ordered"
+
+
+async def test_a_held_group_is_told_with_the_record_of_its_last_crash(settings: Settings, ended: Any) -> None:
+    tending = Tending(settings, FakeDirectory())
+    for round_ in range(2):
+        for pid in range(5_000, 5_000 + settings.supervision.starts_max + 2):
+            tending.go("IngestHost", pid + 100 * round_)
+        note_exit(settings, 5_000 + 100 * round_, signal.SIGSEGV)
+        await ticks(tending, 1)
+    crashes = Crashes(settings.path("crashes")).read()
+    tending._groups.release("IngestHost", time.time())
+    for pid in range(6_000, 6_010):
+        tending.go("IngestHost", pid)
+    held = [event for event in tending.events.after(0) if event.kind == "group_held"]
+    assert held
+    assert held[-1].record == max(crash.id for crash in crashes)
+    assert held[-1].record.endswith(("-IngestHost-5000", "-IngestHost-5100"))
 
 
 async def test_an_end_that_was_ordered_or_is_as_it_should_be_is_no_crash(settings: Settings, ended: Any) -> None:

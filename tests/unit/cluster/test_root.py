@@ -203,7 +203,7 @@ class Faulty:
 async def test_a_model_with_a_fault_of_its_own_is_a_state_and_no_failed_tick(settings: Settings) -> None:
     """Any error but ours went through the tick that looks at everything."""
     tending = Tending(settings, FakeDirectory(language=Faulty()))
-    tending._serve_seen = {"language": ("RUNNING", "")}
+    tending._serving.seen.states = {"language": ("RUNNING", "")}
     standing = tending._standings["language"]
     await tending._look_at_model(standing)
     assert standing.status().state == "starting"

@@ -16,7 +16,7 @@ import pytest
 from ray._private import services
 from ray.experimental import internal_kv
 
-from cluster import applications, spawning, tending
+from cluster import applications, serving, spawning, tending
 from cluster.applied import Applied
 from cluster.environment import CHECKOUT, MARK, ready_path
 from cluster.tending import Tending
@@ -78,6 +78,7 @@ async def tended(
 
     monkeypatch.setattr(applications, "deploy", deploy)
     monkeypatch.setattr(applications, "look", lambda: seen)
+    monkeypatch.setattr(applications, "replicas", dict)
     monkeypatch.setattr(spawning, "make", lambda child, settings: None)
     keeper = Tending(settings, directory or FakeDirectory())
     running = asyncio.create_task(keeper.run())
@@ -103,8 +104,8 @@ async def test_a_supervisor_deploys_what_nobody_has_deployed(settings: Settings,
 async def test_what_the_igniter_deploys_is_left_to_it_and_deployed_again_when_it_does_not_come(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, seen: dict[str, tuple[str, str]], wanted: list[str]
 ) -> None:
-    monkeypatch.setattr(tending, "DEPLOY_AGAIN_S", 1.0)
-    monkeypatch.setattr(tending, "DEPLOY_FIRST_S", 3.0)
+    monkeypatch.setattr(serving, "DEPLOY_AGAIN_S", 1.0)
+    monkeypatch.setattr(serving, "DEPLOY_FIRST_S", 3.0)
     begun = time.monotonic()
     Applied(settings).note_deploying({child.name: spec_hash(child, settings) for child in applications_of(settings)})
     async with tended(settings, monkeypatch, seen) as deployed:
@@ -253,7 +254,7 @@ async def test_a_model_that_hangs_is_replaced_and_one_that_answers_after_all_is_
     monkeypatch.setattr(applications, "end_replicas", ended.append)
     settings = settings.model_copy(update={"health_period_s": 0.1})
     keeper = Tending(settings, directory)
-    keeper._serve_seen = {"embedding": ("RUNNING", "")}
+    keeper._serving.seen.states = {"embedding": ("RUNNING", "")}
     standing = keeper._standings["embedding"]
     await keeper._look_at_model(standing)
     assert standing.state == "ready"
