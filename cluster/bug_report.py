@@ -25,12 +25,16 @@ from cluster.crashes import Crashes, sanitized, tail
 from cluster.doorbell import ask_status
 from cluster.environment import CHECKOUT
 from cluster.instance import HomeLock, read_instance
+from cluster.log_lines import last_of, log_files
+from cluster.trimming import logs_folder
 from cluster.version import version
 from perenne.errors import PerenneError
+from perenne.logs import ENDING
 from perenne.settings import Settings
 
 STATUS_WITHIN_S = 5.0
 LOGS_MAX = 60  # files of logs; of each its last lines
+LINES_MAX = 200  # of each log of our own processes
 CRASHES_MAX = 50
 HIDDEN = "…"
 _EVERYWHERE = frozenset(("root", "localhost", "127.0.0.1", "::1"))  # names that tell nothing
@@ -154,7 +158,7 @@ def _status(settings: Settings) -> dict[str, Any]:
 
 def _logs(settings: Settings) -> Iterator[tuple[str, list[str]]]:
     """The logs of the home, those of our processes under Ray, and Ray's own; the newest first, each as its last lines."""
-    folders = {"home": settings.path("logs"), "ray": Path(settings.ray_dir, "r", "session_latest", "logs")}
+    folders = {"home": settings.path("logs"), "ray": logs_folder(settings.ray_dir)}
     found = [
         (place, path) for place, folder in folders.items() for end in ("log", "err", "out") for path in folder.glob(f"*.{end}")
     ]
@@ -169,6 +173,38 @@ def _logs(settings: Settings) -> Iterator[tuple[str, list[str]]]:
     dated.sort(key=lambda one: (one[1] != "home", not one[2].name.startswith("worker-"), -one[0]))
     for _, place, path in dated[:LOGS_MAX]:
         yield f"logs/{place}/{path.name}", tail(path)
+
+
+class Aliases:
+    """The same name for the same id in all logs of one archive, so that a request can be followed through it; the id itself is the owner's."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._given: dict[str, str] = {}
+
+    def of(self, id: str) -> str:
+        return self._given.setdefault(id, f"{self._kind}-{len(self._given) + 1}")
+
+
+def _own_logs(settings: Settings, veil: Veil) -> Iterator[tuple[str, str]]:
+    """The JSON lines of our processes, the last of each file that is being written."""
+    requests, runs = Aliases("request"), Aliases("run")
+    for path in log_files(settings.path("logs")):
+        lines = last_of(path, LINES_MAX) if path.name.endswith(ENDING) else []
+        if not lines:
+            continue
+        said: list[str] = []
+        for line in lines:
+            told: dict[str, Any] = {"time": line.time, "level": line.level, "actor": veil.line(line.actor), "pid": line.pid}
+            told |= {"logger": veil.line(line.logger), "message": veil.line(line.message)}
+            if line.request_id is not None:
+                told["request_id"] = requests.of(line.request_id)
+            if line.run_id is not None:
+                told["run_id"] = runs.of(line.run_id)
+            if line.exception is not None:
+                told["exception"] = "\n".join(veil.line(each) for each in line.exception.splitlines())
+            said.append(json.dumps(told, ensure_ascii=False) + "\n")
+        yield f"logs/home/{veil.line(path.name.removesuffix(ENDING))}{ENDING}", "".join(said)
 
 
 def report(settings: Settings, now: float | None = None) -> bytes:
@@ -191,6 +227,8 @@ def report(settings: Settings, now: float | None = None) -> bytes:
 
         for name, told in facts.items():
             add(name, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        for name, text in _own_logs(settings, veil):
+            add(name, text)
         for name, lines in _logs(settings):
             add(name, "".join(veil.line(line) + "\n" for line in lines))
     return packed.getvalue()

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import logging
-import logging.handlers
 import os
 import signal
 import subprocess
@@ -21,6 +19,7 @@ from cluster.environment import CHECKOUT, client_environment, token_path
 from cluster.exposure import CONFIRMED, asker, consents, needs_consent
 from cluster.first_boot import key_path
 from cluster.instance import HomeLock, read_instance
+from cluster.logs_command import logs
 from cluster.metrics_command import metrics
 from cluster.ports import is_free
 from cluster.processes import end, of_instance
@@ -30,6 +29,7 @@ from cluster.top_command import top
 from perenne.cli.console import Away
 from perenne.cli.troubles import Exit, tell
 from perenne.errors import PerenneError
+from perenne.logs import open_log
 from perenne.messages.health import TreeStatus
 from perenne.schedules import one_line, read_schedules
 from perenne.settings import Settings, load_settings
@@ -55,13 +55,6 @@ def _settings() -> Settings:
 def _say(line: str) -> None:
     typer.echo(line)
     sys.stdout.flush()
-
-
-def _log_to_file(settings: Settings) -> None:
-    settings.path("logs").mkdir(parents=True, exist_ok=True)
-    kept = logging.handlers.RotatingFileHandler(settings.path("logs", "root.log"), maxBytes=4 << 20, backupCount=2)
-    kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[kept], force=True)
 
 
 def _already_running(settings: Settings) -> int | None:
@@ -114,7 +107,7 @@ def up(
         raise typer.Exit(_detached(settings))
     from cluster.root import Root
 
-    _log_to_file(settings)
+    open_log("root", settings.path("logs"), settings.logs)
     try:
         code = Root(settings, _say).run()
     except PerenneError as error:
@@ -268,7 +261,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _command in (up, down, status, dashboard, doctor, restart, crashes, metrics, report, top):
+for _command in (up, down, status, dashboard, doctor, restart, crashes, logs, metrics, report, top):
     app.command()(_command)
 
 

@@ -13,20 +13,19 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cluster.log_lines import LogLine, last_of, log_files
 from perenne.api import decode
+from perenne.logs import discreet
 from perenne.messages.health import Crash
-from perenne.settings import masked
 
 CRASHES_KEPT = 200
 OF_ROOT = ("gcs", "raylet", "dashboard")  # names under which the root keeps records
 HUNG = "it hung: "  # how the detail of a record begins whose process was ended because it hung
 LOG_LINES, LINE_CHARS = 20, 300
+EXCEPTION_LINES = 5  # of each
 _TAIL_BYTES = 64 << 10
 EXITS = "exits.jsonl"
 _EXITS_READ_MAX = 1 << 20
-# Longer than a path of Python's in a traceback is wide; a name of a module or a file of ours is no secret.
-_QUOTED = re.compile(r"'[^'\n]{2,}'|(?<!File )\"[^\"\n]{2,}\"|`[^`\n]{2,}`|“[^”\n]{2,}”")
-_SECRET = re.compile(r"(?i)\b(bearer\s+\S+|(?:pk|sk|key|token)[-_][A-Za-z0-9_\-]{8,}|[0-9a-f]{32,})")
 _WORD = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -75,18 +74,27 @@ def told(status: int) -> tuple[int | None, str | None]:
 
 def sanitized(line: str) -> str:
     """A line of a log as it may be kept."""
-    line = _SECRET.sub("…", _QUOTED.sub("…", masked(line)))
-    return "".join(char for char in line if char.isprintable())[:LINE_CHARS]
+    return "".join(char for char in discreet(line) if char.isprintable())[:LINE_CHARS]
 
 
-def last_lines(ray_dir: str, pid: int) -> tuple[str, ...]:
-    """What a worker of Ray's last wrote, sanitized."""
+def last_lines(ray_dir: str, pid: int, logs: Path) -> tuple[str, ...]:
+    """What a worker of Ray's last wrote, sanitized: the lines of its log, then what its libraries and the interpreter printed, which is
+    the end of one that crashed."""
     folder = Path(ray_dir, "r", "session_latest", "logs")
-    found: list[str] = []
+    printed: list[str] = []
     with contextlib.suppress(OSError):
         for path in sorted(folder.glob(f"worker-*-{pid}.*")):
-            found.extend(tail(path))
-    return tuple(found[-LOG_LINES:])
+            printed.extend(tail(path))
+    told = [line for path in log_files(logs) for line in last_of(path, LOG_LINES, lambda one: one.pid == pid)]
+    logged = [sanitized(said) for line in sorted(told, key=lambda one: one.time) for said in _said(line)]
+    printed = printed[-max(LOG_LINES // 2, LOG_LINES - len(logged)) :]
+    return (*logged[-(LOG_LINES - len(printed)) :], *printed) if len(printed) < LOG_LINES else tuple(printed)
+
+
+def _said(line: LogLine) -> list[str]:
+    """As a log for people would have it; of an exception its last words."""
+    first = f"{line.time} {line.level.upper()} {line.logger}: {line.message}"
+    return [first, *(line.exception or "").splitlines()[-EXCEPTION_LINES:]]
 
 
 def tail(path: Path) -> list[str]:

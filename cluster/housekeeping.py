@@ -141,7 +141,7 @@ class Housekeeping:
 
     def _record(self, gone: Exit) -> None:
         name = self._names.get(gone.pid) or gone.title.removeprefix("ray::") or "a worker of Ray's"
-        lines = last_lines(self._settings.ray_dir, gone.pid)
+        lines = last_lines(self._settings.ray_dir, gone.pid, self._settings.path("logs"))
         crash = self._crashes.keep(name, gone.pid, gone.at, gone.status, "", lines)
         if crash is not None:
             said = f"{name} (process {gone.pid}) {ended(crash)}; `perenne crashes` shows its last words"
@@ -156,7 +156,7 @@ class Housekeeping:
         """Keep what a process that hangs last said, before its end is ordered; the record's id. In a thread: it reads logs. Never raises."""
         self.expected.add(pid)
         try:
-            lines = last_lines(self._settings.ray_dir, pid)
+            lines = last_lines(self._settings.ray_dir, pid, self._settings.path("logs"))
             crash = self._crashes.keep(name, pid, time.time(), None, f"{HUNG}{reason}", lines)
         except OSError as error:
             log.warning("the hang of %s could not be recorded: %s", name, error)

@@ -11,9 +11,10 @@ import ray
 
 from cluster import doorbell
 from cluster.tending import Tending
+from perenne import logs, metrics
 from perenne import metric_table as table
-from perenne import metrics
 from perenne.client import RayDirectory, ray_instrument
+from perenne.correlation import takes_ids
 from perenne.errors import PerenneError, Unavailable
 from perenne.messages.health import Go, Health, SupervisionEvent, TreeStatus
 from perenne.names import SUPERVISOR
@@ -23,12 +24,14 @@ from perenne.settings import Settings
 log = logging.getLogger(__name__)
 
 
+@takes_ids
 class Supervisor:
     """Keeps the tree. It holds nothing that can't be seen again: restarted, it finds its children by name."""
 
     CONCURRENCY = {"health": 4, "go": 32}
 
     def __init__(self, settings: Settings) -> None:
+        logs.begin(SUPERVISOR, settings)
         self._settings = settings
         self._tending: Tending | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from perenne import names
+from perenne import correlation, names
 from perenne.api import Perenne
 from perenne.blocking import SyncPerenne
 from perenne.errors import Busy, ConfigurationError, DeadlineExceeded, PerenneError, Unavailable
@@ -94,6 +94,8 @@ class RayDirectory:
         """One call, once; see `Directory.call`."""
         if self._lines is not None and (line := await self._lines.to(name, method)) is not None:
             return await line.call(method, timeout_s, kwargs)
+        if (ids := correlation.ids()) is not None:
+            kwargs[correlation.KEYWORD] = ids
         try:
             async with asyncio.timeout(timeout_s):
                 handle = await self._handle(name)
@@ -113,6 +115,8 @@ class RayDirectory:
                 handle = await self._handle(name)
         except TimeoutError:
             raise DeadlineExceeded(name, silence_s) from None
+        if (ids := correlation.ids()) is not None:
+            kwargs[correlation.KEYWORD] = ids
         if name in names.MODELS or name == names.EDGE:
             source = getattr(handle.options(stream=True), method).remote(**kwargs)
         else:

@@ -9,7 +9,8 @@ import copy
 from collections import deque
 from dataclasses import dataclass
 
-from perenne import names
+from perenne import correlation, names
+from perenne.correlation import Ids
 from perenne.directory import Directory
 from perenne.errors import Busy, DeadlineExceeded, Unavailable
 from perenne.messages.commands import Command, Outcome, StoreDocuments
@@ -25,6 +26,7 @@ class _Part:
     commands: tuple[Command, ...]
     timeout_s: float
     answered: "asyncio.Future[tuple[Outcome, ...]]"
+    ids: Ids | None
 
 
 class Gatherer:
@@ -43,7 +45,7 @@ class Gatherer:
             return await self._directory.call(names.STORE_WRITER, "submit", timeout_s=timeout_s, commands=commands)
         if not self._waiting and self._room:
             return await self._call_alone(commands, timeout_s)
-        part = _Part(commands, timeout_s, asyncio.get_running_loop().create_future())
+        part = _Part(commands, timeout_s, asyncio.get_running_loop().create_future(), correlation.ids())
         self._waiting.append(part)
         self._send()
         try:
@@ -92,6 +94,8 @@ class Gatherer:
         return parts
 
     async def _call(self, parts: list[_Part]) -> None:
+        first = parts[0].ids
+        correlation.work_for(first if all(part.ids == first for part in parts) else None)
         commands = tuple(command for part in parts for command in part.commands)
         try:
             outcomes: tuple[Outcome, ...] = await self._directory.call(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+from perenne import correlation
 from perenne.errors import Busy, DeadlineExceeded, Unavailable
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ class Line(asyncio.Protocol):
         self._count += 1
         number = self._count
         answered = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._transport.write(framed(number, (method, kwargs)))
+        self._transport.write(framed(number, (method, kwargs, correlation.ids())))
         try:
             async with asyncio.timeout(timeout_s):
                 return await answered

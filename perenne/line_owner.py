@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any, cast
 
+from perenne import correlation
+from perenne.correlation import Ids
 from perenne.errors import Busy, PerenneError
 from perenne.line import HELLO, OPEN_MAX, Frames, framed, line_path, of_this_user
 
@@ -75,21 +77,23 @@ class _Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         try:
-            for number, (method, kwargs) in self._frames.feed(data):
-                self._take(number, method, kwargs)
+            for number, (method, kwargs, ids) in self._frames.feed(data):
+                self._take(number, method, kwargs, ids)
         except Exception:
             log.exception("%s was told what is no call", self._line.name)
             self._transport.abort()
 
-    def _take(self, number: int, method: str, kwargs: dict[str, Any]) -> None:
+    def _take(self, number: int, method: str, kwargs: dict[str, Any], ids: Ids | None) -> None:
         if len(self._line.open) >= OPEN_MAX:
             self._say(number, (False, Busy(self._line.name, 0.2)))
             return
-        task = asyncio.get_running_loop().create_task(self._answer(number, method, kwargs))
+        task = asyncio.get_running_loop().create_task(self._answer(number, method, kwargs, ids))
         self._line.open.add(task)
         task.add_done_callback(self._line.open.discard)
 
-    async def _answer(self, number: int, method: str, kwargs: dict[str, Any]) -> None:
+    async def _answer(self, number: int, method: str, kwargs: dict[str, Any], ids: Ids | None) -> None:
+        if ids is not None:
+            correlation.work_for(ids)
         try:
             if method not in self._line.methods:
                 raise ValueError(f"expected one of {sorted(self._line.methods)}, got {method!r}")

@@ -119,6 +119,15 @@ class DiskSettings(_Frozen):
     logs_bytes_max: int = Field(default=256 << 20, ge=1 << 20)  # of Ray's logs, which are trimmed above it
 
 
+class LogSettings(_Frozen):
+    """What each process of the instance writes to HOME/logs: from which level on, and in files of which size; so many full ones stay
+    beside the one that is written."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    bytes_max: int = Field(default=4 << 20, ge=64 << 10)
+    kept: int = Field(default=1, ge=0, le=100)
+
+
 class MemorySettings(_Frozen):
     """Budgets in bytes of memory (PSS), by the beginning of a child's name; 0: none. Below `low_share` of the machine's memory free,
     what can leave leaves."""
@@ -213,6 +222,7 @@ class Settings(_Frozen):
     redis_url: str | None = Field(default=None, repr=False)  # redis://…: hints travel by it too; nothing is kept there
     supervision: SupervisionSettings = SupervisionSettings()
     disk: DiskSettings = DiskSettings()
+    logs: LogSettings = LogSettings()
     memory: MemorySettings = MemorySettings()
     alerts: AlertSettings = AlertSettings()
     health_period_s: float = 1.0

@@ -5,11 +5,12 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve as ray_serve
 
-from perenne import metrics, names
+from perenne import logs, metrics, names
 from perenne.client import RayDirectory, ray_instrument
 from perenne.settings import Settings
 from serve.http import build_app
 from serve.parting import when_ending
+from serve.request_ids import alone
 
 ROOM_BESIDE = 64  # requests that Serve lets in beyond our own bound, so that ours answers, in our envelope, first
 DRAIN_WITHIN_S = 4.0  # what is under way is cut after this; streams have had their last word before
@@ -20,6 +21,8 @@ def edge(args: dict[str, Any]) -> Any:
     settings = Settings.model_validate(args["settings"])
 
     def build() -> FastAPI:
+        logs.begin(names.EDGE, settings)
+        alone()
         app = build_app(settings, RayDirectory(settings.ray_dir))
         when_ending(app.state.edge.close)
         metrics.begin(names.EDGE, ray_instrument)

@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,7 +104,7 @@ class Channel:
         if self._following is None:
             self._held.clear()
             self._floor = self._top = after
-            self._following = asyncio.create_task(self._follow())
+            self._following = asyncio.create_task(self._follow(), context=Context())  # for all who join: no request's own
 
     async def _follow(self) -> None:
         error: Exception | None = None

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
-from perenne import names
+from perenne import correlation, names
 from perenne.directory import Directory
 from perenne.errors import PerenneError
 from perenne.ids import new_id
@@ -76,6 +76,7 @@ class Edge:
 
     def start_run(self, run_id: str) -> None:
         """Tell the run host of a new run; it would find the row by itself, later."""
+        correlation.work_on(run_id)
         self.errand(self.directory.call(names.RUN_HOST, "start", timeout_s=_NUDGE_WITHIN_S, run_id=run_id))
 
     def stop_run(self, run_id: str) -> None:

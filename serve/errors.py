@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from perenne import errors
+from perenne import correlation, errors
 from serve.answers import json_answer
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ STATUS: dict[type[Exception], int] = {
     errors.PerenneError: 500,
 }
 
+_ROUTE_ASKED = "perenne.route"  # `serve.door.ROUTE_ASKED`; that module imports this one
 _OPENAI_TYPE = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -93,8 +94,13 @@ async def _ours(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return error_answer(request.url.path, error)
+    # Never the path itself: it may hold whatever its caller likes.
+    asked: list[str] = request.scope.get(_ROUTE_ASKED) or ["none"]
+    log.error("%s %s failed", request.method, asked[0], exc_info=error)
+    answer = error_answer(request.url.path, error)
+    if (request_id := correlation.request_id()) is not None:  # this answer passes no layer of ours
+        answer.headers["X-Request-ID"] = request_id
+    return answer
 
 
 async def _http(request: Request, error: Exception) -> Response:

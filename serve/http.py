@@ -22,6 +22,7 @@ from serve.edge import Edge
 from serve.errors import add_error_handlers
 from serve.guard import Access, Guard
 from serve.page import DIST, Page
+from serve.request_ids import RequestIds
 from serve.routes import OTHERS, TABLE, nothing_here
 from serve.sockets import run_socket
 
@@ -49,6 +50,8 @@ def build_app(settings: Settings, directory: Directory, dist: Path = DIST) -> Fa
         held.app = Guard(held.app, access_of(route, table), edge.keyring, edge.pace, edge.tickets, edge.vitals)
     app.add_middleware(Addresses, hosts=settings.edge.hosts, behind_proxy=settings.edge.behind_tls_proxy)
     app.add_middleware(Door, settings=settings.edge, vitals=edge.vitals)
+    # Serve's own proxy, which HAProxy replaces, writes the header itself.
+    app.add_middleware(RequestIds, in_headers=settings.edge.haproxy)
     return app
 
 

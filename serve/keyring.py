@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
+from contextvars import Context
 from dataclasses import dataclass
 
 from perenne.errors import PerenneError, Unauthorized
@@ -59,7 +60,7 @@ class Keyring:
         wait for one key cost one question a second, and one task; an outage of the store takes nobody's answer away."""
         end = self._ends.get(caller.key_hash)
         if end is None:
-            end = self._ends[caller.key_hash] = _End(asyncio.create_task(self._end_of(caller)))
+            end = self._ends[caller.key_hash] = _End(asyncio.create_task(self._end_of(caller), context=Context()))
         end.waiting += 1
         try:
             return await asyncio.shield(end.task)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import ray
 
+from perenne import logs
+from perenne.correlation import takes_ids
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 _AGAIN_S = 2.0  # pause before a loop that fell over is begun again
 
 
+@takes_ids
 class AlertCenter:
     """Watches over the instance and writes down what its owner should know. The rows are the truth; a restart takes on what fires.
 
@@ -33,6 +36,7 @@ class AlertCenter:
     CONCURRENCY = {"health": 2, "work": 8}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        logs.begin(name, settings)
         self._name, self._settings, self._directory = name, settings, directory
         self._watch: Watch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

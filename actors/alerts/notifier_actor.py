@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import ray
 
+from perenne import logs
 from perenne.client import lines_folder
+from perenne.correlation import takes_ids
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 _AGAIN_S = 1.0  # pause before a loop that fell over is begun again
 
 
+@takes_ids
 class Notifier:
     """Sends what is in the outbox. The rows are the truth; this holds nothing that a restart loses.
 
@@ -35,6 +38,7 @@ class Notifier:
     CONCURRENCY = {"health": 2, "work": 16}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        logs.begin(name, settings)
         self._name, self._settings, self._directory = name, settings, directory
         self._core: Core | None = None
         self._bell: Bell | None = None

@@ -7,7 +7,8 @@ import time
 
 import ray
 
-from perenne import __version__
+from perenne import __version__, logs
+from perenne.correlation import takes_ids
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 _AGAIN_S = 5.0  # pause before a loop that fell over is begun again
 
 
+@takes_ids
 class BackupKeeper:
     """Backups and drills by the clock and on demand. What is listed in the target was written whole; what was under way when this died is
     not there, and said to be interrupted.
@@ -33,6 +35,7 @@ class BackupKeeper:
         from actors.backups.keeper import Keeper
         from actors.backups.rounds import Rounds
 
+        logs.begin(name, settings)
         self._name = name
         self._keeper = Keeper(settings, directory, __version__)
         self._rounds = Rounds(settings, self._keeper)

@@ -14,6 +14,8 @@ from actors.blobs.layout import Layout
 from actors.blobs.resumable import ResumableUploads
 from actors.blobs.sweeper import BLOB_GRACE_S, UPLOAD_AGE_S, Sweeper
 from actors.blobs.uploads import Uploads
+from perenne import correlation, logs
+from perenne.correlation import takes_ids
 from perenne.directory import Directory
 from perenne.lifecycle import Lifecycle
 from perenne.messages.health import Health
@@ -33,12 +35,14 @@ def _in(group: str) -> Callable[[Method], Method]:
     return ray.method(concurrency_group=group)  # type: ignore[no-any-return]
 
 
+@takes_ids
 class BlobStore:
     """Files by hash under HOME/blobs. See `Uploads` and `BlobFiles` for what each method promises."""
 
     CONCURRENCY: ClassVar[dict[str, int]] = {"health": 2, "files": WORK}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        logs.begin(name, settings)
         layout = Layout(settings.path("blobs"))
         self._files, self._uploads = BlobFiles(layout), Uploads(layout, settings.ingest.file_bytes_max)
         self._resumable = ResumableUploads(layout, settings.edge)
@@ -61,7 +65,8 @@ class BlobStore:
             self._progress_at = time.monotonic()
         self._working += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *arguments))
+            doing = correlation.inherited(partial(work, *arguments))
+            return await asyncio.get_running_loop().run_in_executor(self._pool, doing)
         finally:
             self._working -= 1
             self._progress_at = time.monotonic()

@@ -1,6 +1,7 @@
 """The shell of one shard."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import ray
 
+from perenne import correlation, logs, metrics
 from perenne import metric_table as table
-from perenne import metrics
 from perenne.client import ray_instrument
+from perenne.correlation import takes_ids
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from actors.index.follower import Follower
     from actors.index.shard import Shard
 
+log = logging.getLogger(__name__)
+
 Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 
 SEARCHING = 64  # searches in hand, most of them waiting for a sequence
@@ -34,12 +38,14 @@ def _in(group: str) -> Callable[[Method], Method]:
     return ray.method(concurrency_group=group)  # type: ignore[no-any-return]
 
 
+@takes_ids
 class IndexShard:
     """`name` is IndexShard-<space>-<number>. State: HOME/index/<space>/<number>, rebuilt from the feed when it is lost."""
 
     CONCURRENCY: ClassVar[dict[str, int]] = {"health": 2, "search": SEARCHING}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        logs.begin(name, settings)
         self._name, self._settings, self._directory = name, settings, directory
         self._shard: Shard | None = None
         self._follower: Follower | None = None
@@ -98,9 +104,12 @@ class IndexShard:
             if query.min_seq > shard.applied:
                 follower.nudge()
                 await follower.gate.wait(query.min_seq, min(query.wait_s, WAIT_S_MAX))
-            return await asyncio.get_running_loop().run_in_executor(self._pool, shard.search, query)
+            work = correlation.inherited(shard.search)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, query)
         finally:
-            metrics.tell(table.SHARD_SECONDS, time.monotonic() - began)
+            took_s = time.monotonic() - began
+            metrics.tell(table.SHARD_SECONDS, took_s)
+            log.log(correlation.level(), "searched in %.1f ms", took_s * 1000)
             self._searching -= 1
             self._searched_at = time.monotonic()
 

@@ -11,9 +11,10 @@ import ray
 from actors.ingest.host import Host
 from actors.ingest.passwords import Passwords
 from actors.ingest.watching import check_folder
+from perenne import logs, metrics
 from perenne import metric_table as table
-from perenne import metrics
 from perenne.client import ray_instrument
+from perenne.correlation import takes_ids
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 _AGAIN_S = 2.0  # pause before a loop that fell over is begun again
 
 
+@takes_ids
 class IngestHost:
     """Durable jobs: leased, parsed, cut, embedded, committed. The rows are the truth; this holds nothing that a restart loses.
 
@@ -35,6 +37,7 @@ class IngestHost:
     CONCURRENCY = {"health": 2, "work": 8}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        logs.begin(name, settings)
         self._name, self._settings, self._directory = name, settings, directory
         self._passwords = Passwords()
         self._host: Host | None = None

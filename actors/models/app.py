@@ -1,16 +1,16 @@
 """The models as Serve applications: "language", "embedding" and "reranking", deployed by import string."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Generic, TypeVar
 
 from ray import serve as ray_serve
 
 from actors.models.replicas import EmbeddingReplica, LanguageReplica, RerankingReplica
+from perenne import logs, metrics, names
 from perenne import metric_table as table
-from perenne import metrics
 from perenne.client import ray_instrument
+from perenne.correlation import takes_ids
 from perenne.messages.health import Health
 from perenne.messages.models import (
     Embeddings,
@@ -40,14 +40,16 @@ def _settings(args: dict[str, Any]) -> Settings:
     return Settings.model_validate(args["settings"])
 
 
+@takes_ids
 class _Model(Generic[R]):
     """What the replicas of every role answer."""
 
-    def __init__(self, make: Callable[[Settings], R], settings: dict[str, Any]) -> None:
-        logging.getLogger("actors").setLevel(logging.INFO)
-        self._replica = make(Settings.model_validate(settings))
+    def __init__(self, role: str, make: Callable[[Settings], R], settings: dict[str, Any]) -> None:
+        given = Settings.model_validate(settings)
+        logs.begin(role, given)
+        self._replica = make(given)
         metrics.look(self._count)
-        metrics.begin(self._replica.residence.state().role, ray_instrument)
+        metrics.begin(role, ray_instrument)
 
     def _count(self) -> None:
         state = self._replica.residence.state()
@@ -77,11 +79,12 @@ class _Model(Generic[R]):
         await asyncio.to_thread(self._replica.close)
 
 
+@takes_ids
 class _Language(_Model[LanguageReplica]):
     """A replica of "language"; see `LanguageReplica`, whose methods these are."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        super().__init__(LanguageReplica, settings)
+        super().__init__(names.LANGUAGE, LanguageReplica, settings)
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk, None]:
         chunks = self._replica.stream(request)
@@ -95,21 +98,23 @@ class _Language(_Model[LanguageReplica]):
         return await self._replica.count_tokens(texts)
 
 
+@takes_ids
 class _Embedding(_Model[EmbeddingReplica]):
     """A replica of "embedding"; see `EmbeddingReplica`, whose methods these are."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        super().__init__(EmbeddingReplica, settings)
+        super().__init__(names.EMBEDDING, EmbeddingReplica, settings)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         return await self._replica.embed(request)
 
 
+@takes_ids
 class _Reranking(_Model[RerankingReplica]):
     """A replica of "reranking"; see `RerankingReplica`, whose methods these are."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        super().__init__(RerankingReplica, settings)
+        super().__init__(names.RERANKING, RerankingReplica, settings)
 
     async def rerank(self, request: RerankRequest) -> RerankScores:
         return await self._replica.rerank(request)

@@ -1,6 +1,7 @@
 """What runs in a model's replica. Everything that blocks is in a thread, so that health and state answer at once."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -9,6 +10,7 @@ from pathlib import Path
 from actors.models.engines import make_embedder, make_language, make_reranker
 from actors.models.protocols import SIGN_OF_LIFE_S, Embedder, LanguageModel, Reranker
 from actors.models.residence import Residence
+from perenne import correlation
 from perenne.errors import ConfigurationError, InvalidRequest, ModelNotReady
 from perenne.messages.health import Health
 from perenne.messages.models import (
@@ -21,6 +23,8 @@ from perenne.messages.models import (
     RerankScores,
 )
 from perenne.settings import Settings
+
+log = logging.getLogger(__name__)
 
 LOAD_WAIT_S = 60.0  # how long a request waits for weights that are on their way from disk into memory
 HUNG_S = 120.0  # work in hand that has not moved for so long: the replica says that it is ill
@@ -95,12 +99,16 @@ class LanguageReplica(_Replica):
             raise InvalidRequest("prefix: this engine can't go on from a text", "prefix")
         ended = self._replace(request.request_id)
         chunks = engine.stream(request)
+        began, finish, tokens = time.monotonic(), "broken off", 0
         try:
             async for chunk in chunks:
                 if ended.is_set():
                     return
+                if chunk.finish_reason is not None:
+                    finish, tokens = chunk.finish_reason, chunk.usage.completion_tokens if chunk.usage else 0
                 yield chunk
         finally:
+            log.log(correlation.level(), "wrote %d tokens in %.1f s (%s)", tokens, time.monotonic() - began, finish)
             await chunks.aclose()
             if self._streams.get(request.request_id) is ended:
                 del self._streams[request.request_id]
@@ -130,7 +138,10 @@ class EmbeddingReplica(_Replica):
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """See `Embedder.embed`; ModelNotReady while it is missing, on its way or loading."""
-        return await self.residence.ready_engine().embed(request)
+        began = time.monotonic()
+        made = await self.residence.ready_engine().embed(request)
+        log.log(correlation.level(), "embedded %d texts in %.0f ms", made.count, (time.monotonic() - began) * 1000)
+        return made
 
 
 class RerankingReplica(_Replica):
@@ -145,4 +156,7 @@ class RerankingReplica(_Replica):
 
     async def rerank(self, request: RerankRequest) -> RerankScores:
         """See `Reranker.rerank`; ModelNotReady, at once, while it is missing, on its way or loading."""
-        return await self.residence.ready_engine().rerank(request)
+        began = time.monotonic()
+        scores = await self.residence.ready_engine().rerank(request)
+        log.log(correlation.level(), "put %d texts in order in %.0f ms", len(request.texts), (time.monotonic() - began) * 1000)
+        return scores

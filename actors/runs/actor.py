@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import ray
 
 from actors.runs.host import Host
+from perenne import logs, metrics, names
 from perenne import metric_table as table
-from perenne import metrics, names
 from perenne.client import ray_instrument
+from perenne.correlation import takes_ids
 from perenne.directory import Directory
 from perenne.errors import Unavailable
 from perenne.lifecycle import Lifecycle
@@ -29,6 +30,7 @@ T = TypeVar("T")
 _AGAIN_S = 1.0  # pause before a loop that fell over is begun again
 
 
+@takes_ids
 class RunHost:
     """Answers: searches at once, runs one after another. The rows are the truth; a restart takes them up where they stand.
 
@@ -38,6 +40,7 @@ class RunHost:
     CONCURRENCY = {"health": 2, "work": 64, "follow": 256}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        logs.begin(name, settings)
         self._name, self._settings, self._directory = name, settings, directory
         self._host: Host | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -69,6 +69,7 @@ class RunAttempt:
         self._journal = Journal(self._tools.store, started, self._host, feed, self._tools.first_words)
         self._stopping = self._stopping or started.stop_requested
         self._run = started
+        log.info("attempt %d begins", started.attempt)
 
     @property
     def _log(self) -> Journal:
@@ -121,6 +122,7 @@ class RunAttempt:
         )
         close = CloseRun(state=state, text=answered.text, citations=answered.citations, usage=answered.usage, reason=reason)
         await self._log.close(close, done)
+        log.info("the answer is %s, after %s", state, _stages(self._log.seconds))
 
     async def _stopped(self) -> None:
         """The words that wait to be committed are part of the text: readers get them with the end."""
@@ -134,6 +136,11 @@ class RunAttempt:
         self._log.reached("whole")
         error = NewEvent(kind="error", data={"code": code, "message": message, "seconds": self._log.seconds})
         await self._log.close(CloseRun(state="failed", text=text, reason=message), error)
+        log.warning("there is no answer (%s), after %s", code, _stages(self._log.seconds))
+
+
+def _stages(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{stage} {until:.3f} s" for stage, until in seconds.items())
 
 
 async def stored_events(store: Store, run: Run) -> list[RunEvent]:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
+from perenne import correlation
 from perenne.errors import Busy, PerenneError
 from perenne.messages.records import Run
 from perenne.store import Store
@@ -36,10 +37,11 @@ class Desk:
 
     def __init__(self, store: Store, attempt_of: Callable[[Run], Attempt], *, replays: bool = True) -> None:
         self._store, self._attempt_of, self._replays = store, attempt_of, replays
-        self._waiting: OrderedDict[str, None] = OrderedDict()
+        self._waiting: OrderedDict[str, str | None] = OrderedDict()  # with the request that asked for each, where it is known
         self._active: dict[str, tuple[Attempt | None, asyncio.Task[None]]] = {}
         self._stopping: set[str] = set()
-        self._behind: dict[str, list[str]] = {}  # by the run that they wait for; what has no room here is found by the sweep
+        # By the run that they wait for; what has no room here is found by the sweep.
+        self._behind: dict[str, dict[str, str | None]] = {}
         self._nudge = asyncio.Event()
         self._closing = False
         self.progress_at = time.monotonic()
@@ -55,13 +57,20 @@ class Desk:
 
     def start(self, run_id: str) -> None:
         """There is a run to answer. Busy when too many wait already; the run stays open and is answered later."""
+        request_id = correlation.request_id()
+        log.info("there is a run to answer", extra={"run_id": run_id})
+        self._put(run_id, request_id)
+        if run_id in self._waiting:
+            self._waiting[run_id] = request_id or self._waiting[run_id]  # the sweep may have been here first
+
+    def _put(self, run_id: str, request_id: str | None) -> None:
         if run_id in self._active or run_id in self._waiting:
             return
         if len(self._waiting) >= WAITING_MAX:
             raise Busy("answering", 5.0)
         if not self._active and not self._waiting:
             self.progressed()
-        self._waiting[run_id] = None
+        self._waiting[run_id] = request_id
         self._nudge.set()
 
     def stop(self, run_id: str) -> None:
@@ -110,15 +119,16 @@ class Desk:
             return
         for run in found:
             if len(self._waiting) < WAITING_MAX:
-                self.start(run.id)
+                self._put(run.id, None)
 
     def _fill(self) -> None:
         while self._waiting and len(self._active) < ACTIVE_MAX:
-            run_id, _ = self._waiting.popitem(last=False)
-            task = asyncio.create_task(self._one(run_id), name=run_id)
+            run_id, request_id = self._waiting.popitem(last=False)
+            task = asyncio.create_task(self._one(run_id, request_id), name=run_id)
             self._active[run_id] = (None, task)
 
-    async def _one(self, run_id: str) -> None:
+    async def _one(self, run_id: str, request_id: str | None) -> None:
+        correlation.work_for((request_id, run_id))
         try:
             run: Run = await self._store.read("run", user_id=None, run_id=run_id)
             if run.state not in ("queued", "running"):
@@ -149,11 +159,11 @@ class Desk:
             return False
         here = before in self._active or before in self._waiting or any(before in held for held in self._behind.values())
         if here and sum(map(len, self._behind.values())) < WAITING_MAX:
-            self._behind.setdefault(before, []).append(run.id)
+            self._behind.setdefault(before, {})[run.id] = correlation.request_id()
         return True
 
     def _release(self, run_id: str) -> None:
         """This run has ended, or was given up: those behind it look again."""
-        for behind in self._behind.pop(run_id, ()):
+        for behind, request_id in self._behind.pop(run_id, {}).items():
             if len(self._waiting) < WAITING_MAX:
-                self.start(behind)
+                self._put(behind, request_id)

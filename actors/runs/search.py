@@ -9,7 +9,7 @@ from actors.runs.fuse import Half, Question, fuse
 from actors.runs.rerank import reranked
 from actors.runs.tongue import language_of
 from actors.runs.words import stems, stems_in
-from perenne import names
+from perenne import correlation, names
 from perenne.directory import Directory
 from perenne.errors import InvalidRequest, PerenneError
 from perenne.messages.models import Embeddings, EmbedRequest
@@ -81,11 +81,13 @@ class Searcher:
             fused, without = await reranked(self._directory, request.query, fused)
             missing.append(without)
             parts += ["reranking"] if without is None else []
+        took_ms = (time.monotonic() - began) * 1000.0
+        log.log(correlation.level(), "searched in %.0f ms by %s: %d found", took_ms, " and ".join(parts), len(fused))
         return SearchResponse(
             hits=tuple(hit_of(chunk, score) for chunk, score in fused[: request.k]),
             parts=tuple(parts),
             degraded="; ".join(filter(None, missing)) or None,
-            took_ms=(time.monotonic() - began) * 1000.0,
+            took_ms=took_ms,
         )
 
     async def candidates(self, request: SearchRequest) -> Candidates:

@@ -1,6 +1,7 @@
 """The shells of the database: one that writes, some that read."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any, cast
 
 import ray
 
+from perenne import correlation, logs, metrics, names
 from perenne import metric_table as table
-from perenne import metrics, names
 from perenne.client import lines_folder, ray_instrument
+from perenne.correlation import takes_ids
 from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded
 from perenne.lifecycle import Lifecycle
@@ -42,6 +44,8 @@ from perenne.settings import Settings
 
 method = cast("Any", ray).method
 
+log = logging.getLogger(__name__)
+
 ASK_S = 30.0  # the longest that a question may take: then it is ended
 
 
@@ -50,6 +54,7 @@ def _group_of(member: object) -> str | None:
     return getattr(member, "__ray_concurrency_group__", None)
 
 
+@takes_ids
 class StoreWriter:
     """The one writer. See `actors.store.writer.WriterCore`."""
 
@@ -58,9 +63,11 @@ class StoreWriter:
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
         from actors.store.mutants import mutants_of
         from actors.store.refusing import Refusal
+        from actors.store.run_lines import say_runs
         from actors.store.writer import WriterCore
         from perenne.room import Room
 
+        logs.begin(name, settings)
         self._core = WriterCore(
             settings.database_url,
             queue=settings.store.queue,
@@ -71,6 +78,7 @@ class StoreWriter:
             tell=self._at,
         )
         room = Room(settings.path("store"), settings.disk)
+        self._say_runs = say_runs
         self._refusal = Refusal(room.shortage if settings.store.url is None else lambda: None)
         self._moved: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}  # of each loop that follows: set at the next head
         self._seen = 0
@@ -91,7 +99,9 @@ class StoreWriter:
         await self._life.ready()
         refused = self._refusal.errors(commands)
         if not refused:
-            return await self._take(commands)
+            outcomes = await self._take(commands)
+            self._say_runs(commands, outcomes)
+            return outcomes
         from actors.store.refusing import merged
 
         taken = await self._take(tuple(command for place, command in enumerate(commands) if place not in refused))
@@ -182,6 +192,7 @@ class StoreWriter:
         await asyncio.to_thread(self._core.close)
 
 
+@takes_ids
 class StoreReader:
     """Read-only questions, each answered from one moment of the database. NotFound for what is not the user's."""
 
@@ -191,6 +202,7 @@ class StoreReader:
         from actors.store import alerts, changed, feed, fulltext, hearers, job_figures, outbox, reading, talks, telling, watches
         from actors.store.reader import ReaderCore
 
+        logs.begin(name, settings)
         self._feed, self._fulltext, self._reading, self._talks = feed, fulltext, reading, talks
         self._watches, self._changed = watches, changed
         self._alerts, self._hearers, self._outbox = alerts, hearers, outbox
@@ -432,7 +444,8 @@ class StoreReader:
     async def search_text(
         self, *, user_id: str, project_id: str | None, query: str, k: int, filters: Filters | None = None
     ) -> LexicalHits:
-        return await self._ask(
+        began = time.monotonic()
+        found: LexicalHits = await self._ask(
             self._fulltext.search_text,
             counted=self._core.counted,
             user_id=user_id,
@@ -441,6 +454,10 @@ class StoreReader:
             k=k,
             filters=filters or Filters(),
         )
+        log.log(
+            correlation.level(), "searched by words in %.1f ms: %d found", (time.monotonic() - began) * 1000, len(found.ids)
+        )
+        return found
 
     @method(concurrency_group="read")
     async def chunks(self, *, user_id: str, chunk_ids: tuple[int, ...], project_id: str | None = None) -> Passages:

@@ -15,8 +15,8 @@ from actors.store.fulltext import WordCounts
 from actors.store.migrate import held_revision, wanted_revision
 from actors.store.nul import without_nul
 from actors.store.postgresql import first_line
+from perenne import correlation, metrics
 from perenne import metric_table as table
-from perenne import metrics
 from perenne.errors import DeadlineExceeded, InvalidRequest, Unavailable
 
 P = ParamSpec("P")
@@ -94,7 +94,7 @@ class ReaderCore:
         return DeadlineExceeded(f"the question {getattr(question, '__name__', 'of a caller')}", self._longest_s)
 
     def submit(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        return self._pool.submit(self._counted, time.monotonic(), question, *args, **kwargs)
+        return self._pool.submit(correlation.inherited(self._counted), time.monotonic(), question, *args, **kwargs)
 
     def _counted(
         self, asked_at: float, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

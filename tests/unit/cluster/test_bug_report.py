@@ -62,6 +62,30 @@ def test_nothing_of_the_owners_is_in_it(settings: Settings) -> None:
     assert json.loads(files["crashes.json"])[0]["name"] == "RunHost"
 
 
+def test_a_request_can_be_followed_through_the_archive_without_its_id(settings: Settings) -> None:
+    def line(actor: str, message: str, **more: str) -> str:
+        told = {"time": "2026-11-26T12:00:00.000Z", "level": "error", "actor": actor, "pid": 7, "logger": "actors.ingest.host"}
+        return json.dumps({**told, "message": message, **more}) + "\n"
+
+    logs = settings.path("logs")
+    own = {"request_id": "divorce-1", "run_id": "run_01a2171b16"}
+    failed = f'  File "{Path(__file__).resolve().parents[3]}/actors/x.py", line 1\nKeyError: the "lighthouse" in {settings.home}/a.pdf'
+    (logs / "edge.jsonl").write_text(line("edge", "asked", **own) + line("edge", "another", request_id="divorce-2"))
+    (logs / "RunHost.jsonl").write_text(line("RunHost", f"no {KEY} for maria@example.org", exception=failed, **own))
+    (logs / "RunHost.jsonl.1").write_text(line("RunHost", "long ago"))
+    files = unpacked(report(settings))
+    whole = "\n".join([*files, *files.values()])
+    for word in (KEY, "lighthouse", "divorce", "01a2171b", "maria", str(settings.home)):
+        assert word not in whole, word
+    edge = [json.loads(raw) for raw in files["logs/home/edge.jsonl"].splitlines()]
+    (host,) = (json.loads(raw) for raw in files["logs/home/RunHost.jsonl"].splitlines())
+    assert [one["request_id"] for one in edge] != [host["request_id"]] * 2
+    assert host["request_id"] in {one["request_id"] for one in edge}
+    assert (host["run_id"], host["level"], host["logger"]) == ("run-1", "error", "actors.ingest.host")
+    assert host["exception"].splitlines()[0] == '  File "actors/x.py", line 1'
+    assert [name for name in files if "RunHost" in name] == ["logs/home/RunHost.jsonl"], "full files stay at home"
+
+
 def test_what_helps_is_in_it_of_an_instance_that_does_not_run(settings: Settings) -> None:
     files = unpacked(report(settings))
     assert json.loads(files["status.json"]) == {"running": False}

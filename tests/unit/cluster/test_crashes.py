@@ -1,5 +1,6 @@
 """Records of crashes: how it ended, the last words without what is not to be kept, and a bound."""
 
+import json
 import os
 import signal
 import socket
@@ -70,10 +71,40 @@ def test_the_last_words_of_a_worker_are_found_by_its_process_id(tmp_path: Path) 
     logs.mkdir(parents=True)
     (logs / "worker-abc-01-77.err").write_text(":actor_name:StoreWriter\n" + "".join(f"line {n}\n" for n in range(50)))
     (logs / "worker-abc-01-770.err").write_text("another's\n")
-    lines = last_lines(str(tmp_path), 77)
+    lines = last_lines(str(tmp_path), 77, tmp_path / "logs")
     assert lines[-1] == "line 49"
     assert len(lines) == module.LOG_LINES
-    assert last_lines(str(tmp_path), 78) == ()
+    assert last_lines(str(tmp_path), 78, tmp_path / "logs") == ()
+
+
+def logged(pid: int, second: int, message: str, **more: str) -> str:
+    told = {
+        "time": f"2026-11-26T12:00:{second:02}.000Z",
+        "level": "error",
+        "actor": "RunHost",
+        "pid": pid,
+        "logger": "actors.x",
+    }
+    return json.dumps({**told, "message": message, **more}) + "\n"
+
+
+def test_the_last_words_of_a_worker_are_those_of_its_log_and_then_what_it_printed(tmp_path: Path) -> None:
+    logs, printed = tmp_path / "logs", tmp_path / "r" / "session_latest" / "logs"
+    for folder in (logs, printed):
+        folder.mkdir(parents=True)
+    failed = "\n".join(["Traceback:", *(f"  frame {n}" for n in range(9)), "KeyError: 'the will'"])
+    (logs / "RunHost.jsonl").write_text("".join(logged(77 + n % 2, n, f"word {n}") for n in range(40)))
+    (logs / "RunHost-2.jsonl").write_text(logged(77, 41, "could not read 'the will'", exception=failed))
+    (printed / "worker-abc-01-77.err").write_text("Fatal Python error: Segmentation fault\n")
+    lines = last_lines(str(tmp_path), 77, logs)
+    assert len(lines) == module.LOG_LINES
+    assert lines[-1] == "Fatal Python error: Segmentation fault"
+    assert lines[-2] == "KeyError: …"
+    assert lines[-7] == "2026-11-26T12:00:41.000Z ERROR actors.x: could not read …"
+    assert lines[-8] == "2026-11-26T12:00:38.000Z ERROR actors.x: word 38"
+    (printed / "worker-abc-01-77.err").write_text("".join(f"frame {n}\n" for n in range(50)))
+    lines = last_lines(str(tmp_path), 77, logs)
+    assert (len(lines), lines[-1], lines[9]) == (module.LOG_LINES, "frame 49", "KeyError: …"), "neither hides the other"
 
 
 # A zygote's forks, without Ray: it writes down how each ended.
