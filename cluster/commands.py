@@ -18,6 +18,7 @@ from cluster.doorbell import ask_status
 from cluster.environment import CHECKOUT, client_environment, token_path
 from cluster.exposure import CONFIRMED, asker, consents, needs_consent
 from cluster.first_boot import key_path
+from cluster.first_run import begin_from, offered
 from cluster.instance import HomeLock, read_instance
 from cluster.logs_command import logs
 from cluster.metrics_command import metrics
@@ -28,7 +29,7 @@ from cluster.supervising import crashes, restart
 from cluster.top_command import top
 from perenne.cli.console import Away
 from perenne.cli.troubles import Exit, tell
-from perenne.errors import PerenneError
+from perenne.errors import InvalidRequest, PerenneError
 from perenne.logs import open_log
 from perenne.messages.health import TreeStatus
 from perenne.schedules import one_line, read_schedules
@@ -83,8 +84,14 @@ def up(
             "--behind-tls-proxy", help="A proxy that speaks TLS is before it: other addresses than loopback are fine."
         ),
     ] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="First bring a new home back from a backup: BACKUP, or the newest.")
+    ] = False,
+    backup: Annotated[str | None, typer.Argument(help="With --restore: as `perenne backup list` shows it.")] = None,
 ) -> None:
     """Start Perenne on this PC and keep it running until Ctrl-C."""
+    if backup is not None and not restore:
+        raise typer.Exit(tell(InvalidRequest(f"expected nothing after up but with --restore, got {backup!r}")))
     if host is not None:
         os.environ["PERENNE_HOST"] = host
     if behind_tls_proxy:
@@ -103,6 +110,8 @@ def up(
         typer.echo(f"error: {finding.sentence}" + (f" {finding.remedy}" if finding.remedy else ""), err=True)
     if troubles:
         raise typer.Exit(EXIT_MACHINE)
+    if restore or not os.environ.get("PERENNE_DETACHED"):
+        settings = _begun_from(settings, restore, backup)
     if detach:
         raise typer.Exit(_detached(settings))
     from cluster.root import Root
@@ -114,6 +123,20 @@ def up(
         typer.echo(f"error: {error}", err=True)
         code = EXIT_TROUBLE
     raise typer.Exit(code)
+
+
+def _begun_from(settings: Settings, restore: bool, backup_id: str | None) -> Settings:
+    """The settings, anew once a backup brought others. A new home is asked whether it begins from one; what is asked for and fails ends it."""
+    chosen = backup_id
+    if not restore:
+        chosen = offered(settings, asker(), lambda words: typer.echo(words, err=True))
+        if chosen is None:
+            return settings
+    try:
+        begin_from(settings, chosen, lambda words: typer.echo(words, err=True))
+    except PerenneError as error:
+        raise typer.Exit(tell(error)) from None
+    return _settings()
 
 
 def _detached(settings: Settings) -> int:

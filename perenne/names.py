@@ -16,6 +16,9 @@ EMBEDDING = "embedding"
 RERANKING = "reranking"  # there only where it is configured
 MODELS = (LANGUAGE, EMBEDDING, RERANKING)
 
+# The program that makes a backup before a migration. A process of its own, for the owners of database and backups do not know each other.
+BEFORE_MIGRATION = "cluster.before_migration"
+
 EDGE = "edge"  # the Serve application that answers HTTP and WebSocket
 
 

@@ -9,6 +9,7 @@ from perenne.errors import ConfigurationError
 from perenne.messages.backups import Schedule
 
 FOLDER = "schedules"
+BEFORE = "before-migration"  # how the backup before the last migration ended; it is due at no time of the clock
 
 
 def next_time(cron: str, after: float) -> float | None:

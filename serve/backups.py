@@ -1,9 +1,12 @@
 """Routes of backups: an operator's alone. What takes minutes is begun here, and followed by `/api/schedules`."""
 
+import shlex
+
 from starlette.responses import Response
 
 from perenne import names
-from perenne.messages.backups import Backup, Schedule
+from perenne.errors import NotFound
+from perenne.messages.backups import Backup, RestoreSteps, Schedule
 from serve.answers import json_answer
 from serve.asking import Asking, Reading, Writing
 from serve.bodies import DrillBody
@@ -25,6 +28,27 @@ async def list_backups(ask: Reading) -> Response:
     ask.caller.need_owner()
     backups: tuple[Backup, ...] = await ask.edge.directory.call(names.BACKUP_KEEPER, "backups", timeout_s=_LIST_WITHIN_S)
     return json_answer(backups)
+
+
+async def restore_steps(ask: Reading, backup_id: str) -> Response:
+    """What to type on the server's PC to bring this home back as it was when the backup was made. No request does it: a restore takes the
+    database from under the instance, and the keys of its time hold again, those that were revoked since too."""
+    ask.caller.need_owner()
+    backups: tuple[Backup, ...] = await ask.edge.directory.call(names.BACKUP_KEEPER, "backups", timeout_s=_LIST_WITHIN_S)
+    backup = next((each for each in backups if each.id == backup_id), None)
+    if backup is None:
+        raise NotFound("backup", backup_id)
+    commands = (
+        f"export PERENNE_HOME={shlex.quote(ask.edge.settings.home)}",
+        "perenne down",
+        f"perenne backup restore {backup.id}",
+        "perenne up",
+    )
+    note = (
+        "Over a home that holds documents the restore wants --force; SQLite's old database is then kept beside the new one. If the PC goes "
+        "down on the way, the home is as it was, or whole and new."
+    )
+    return json_answer(RestoreSteps(backup=backup, commands=commands, note=note))
 
 
 async def create_backup(ask: Writing) -> Response:

@@ -10,7 +10,7 @@ from starlette.routing import Match
 
 from perenne.errors import NotFound
 from perenne.messages.alerts import Alert, Channel, Delivery, Silence, Subscriber
-from perenne.messages.backups import Backup, Schedule
+from perenne.messages.backups import Backup, RestoreSteps, Schedule
 from perenne.messages.commands import Deleted, MessagePosted
 from perenne.messages.health import TreeStatus
 from perenne.messages.models import ModelState
@@ -161,6 +161,7 @@ TABLE: tuple[Line, ...] = (
     Line("GET", "/api/backups", "admin", backups.list_backups, list[Backup], refusals=(_TARGET,)),
     Line("POST", "/api/backups", "admin", backups.create_backup, Schedule, 202),
     Line("POST", "/api/backups/drill", "admin", backups.drill_backup, Schedule, 202),
+    Line("GET", "/api/backups/{backup_id}/restore", "admin", backups.restore_steps, RestoreSteps, refusals=(_TARGET,)),
     Line("POST", "/api/backups/{backup_id}/verify", "admin", backups.verify_backup, Schedule, 202),
     Line("GET", "/api/schedules", "admin", backups.list_schedules, list[Schedule]),
     Line("GET", "/api/alerts", "admin", alerts.list_alerts, Page[Alert]),

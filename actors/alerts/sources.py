@@ -9,6 +9,7 @@ from perenne.messages.alerts import JobFigures, Signal
 from perenne.messages.backups import Schedule
 from perenne.messages.health import ChildStatus, TreeStatus
 from perenne.messages.models import ModelState
+from perenne.schedules import BEFORE
 from perenne.settings import DiskSettings
 
 RESTARTS_WINDOW_S = 600.0
@@ -17,7 +18,7 @@ JOBS_WINDOW_S = 3_600.0  # failures within it count
 OF_TREE = ("child.held", "child.hung", "child.down", "child.degraded", "child.restarts")
 OF_PC = ("disk.room", "memory.free_share")
 OF_JOBS = ("jobs.failed", "jobs.stuck_s")
-OF_BACKUPS = ("backup.failed", "backup.age_s", "drill.failed")
+OF_BACKUPS = ("backup.failed", "backup.age_s", "drill.failed", "migration.unguarded")
 OF_MODELS = ("model.failed", "model.missing")
 
 _DOWN = ("dead", "starting", "recovering", "waiting")
@@ -96,13 +97,18 @@ def job_signals(figures: JobFigures, now: float) -> tuple[Signal, ...]:
 
 
 def backup_signals(schedules: tuple[Schedule, ...], now: float) -> tuple[Signal, ...]:
-    """Of what is done by the clock, how backups and drills ended last; the age of a backup only where they are made by the clock."""
+    """Of what is done by the clock, how backups and drills ended last; the age of a backup only where they are made by the clock. A migration
+    without a backup is news until there is a good one."""
     found: list[Signal] = []
+    good = max((each.good.ended_at for each in schedules if each.name == "backup" and each.good is not None), default=0.0)
     for each in schedules:
         last = each.last
         if each.name in ("backup", "drill") and last is not None:
             detail = "" if last.ok else " ".join([last.detail, *last.faults])
             found.append(Signal(name=f"{each.name}.failed", value=float(not last.ok), detail=detail))
+        if each.name == BEFORE and last is not None:
+            unguarded = not last.ok and good <= last.ended_at
+            found.append(Signal(name="migration.unguarded", value=float(unguarded), detail=last.detail if unguarded else ""))
         if each.name == "backup" and each.cron and each.good is not None:
             found.append(Signal(name="backup.age_s", value=max(0.0, now - each.good.ended_at)))
     return tuple(found)

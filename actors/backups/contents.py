@@ -1,7 +1,7 @@
 """What is in a backup of ours, and under which names: the database's copy, what was recorded of it, the files that its rows name, and the
 home's own small files. Index snapshots are not in it: a shard is made again from the database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
@@ -9,6 +9,7 @@ from typing import cast
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from actors.backups.before import TO
 from actors.backups.repository import Cut as Label
 from actors.backups.repository import Manifest, Repository, Summary
 from perenne.errors import BackupDamaged
@@ -37,6 +38,7 @@ def store(
     kind: str,
     version: str,
     moved: Callable[[int], None],
+    notes: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Write a backup of the cut whose copy is in `folder`. If this returns it is listed; if it raises, or the process dies, it is not.
     `blob` says where a file is; one that is not there is counted as missing, for it was missing from the home too."""
@@ -65,9 +67,14 @@ def store(
             seq=cut.seq,
             origin=cut.origin,
             counts=cut.counts,
-            notes={"missing": str(len(missing)), "cut_at": str(cut.at)},
+            notes={**(notes or {}), "missing": str(len(missing)), "cut_at": str(cut.at)},
         )
         return writer.commit(label)
+
+
+def blob_place(blobs: Path) -> Callable[[str], Path | None]:
+    """Where a home keeps each file."""
+    return lambda blob_hash: blobs / blob_hash[:2] / blob_hash[2:]
 
 
 def unpack(repository: Repository, manifest: Manifest, folder: Path, moved: Callable[[int], None]) -> Cut:
@@ -112,4 +119,7 @@ def shown(summary: Summary) -> Backup:
         size_bytes=summary.bytes_total,
         new_bytes=summary.bytes_stored,
         missing=int(label.notes.get("missing", "0")),
+        purpose=label.kind,
+        version=label.version,
+        migrated_to=label.notes.get(TO, ""),
     )

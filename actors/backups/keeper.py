@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.backups import contents
+from actors.backups.before import spared
 from actors.backups.repository import Report, Repository, Retention
 from perenne import names
 from perenne.directory import Directory
@@ -108,11 +109,7 @@ class Keeper:
         return contents.shown(manifest.summary), await asyncio.to_thread(self._verify, manifest.id)
 
     def _store(self, cut: Cut, folder: Path, kind: str) -> contents.Manifest:
-        blobs = self._settings.path(contents.BLOBS)
-
-        def place(blob_hash: str) -> Path | None:
-            return blobs / blob_hash[:2] / blob_hash[2:]
-
+        place = contents.blob_place(self._settings.path(contents.BLOBS))
         with self.repository(create=True) as repository:
             return contents.store(
                 repository, cut, folder, place, Path(self._settings.home),
@@ -131,7 +128,8 @@ class Keeper:
         kept = self._settings.backups
         rules = Retention(hourly=kept.hourly, daily=kept.daily, weekly=kept.weekly, monthly=kept.monthly)
         with self.repository() as repository:
-            return repository.prune(rules).removed
+            spare = spared(repository.list(), time.time())
+            return repository.prune(rules, spare=spare).removed
 
     async def _patient(self, method: str, **arguments: object) -> object:
         """A call of the reader that may take hours: it counts as moving for as long as it is under way."""

@@ -28,7 +28,7 @@ _LENGTH = struct.Struct(">I")
 class Cut:
     """What a backup is of; the repository keeps it and doesn't look at it."""
 
-    kind: str  # such as "scheduled", "manual", "migration"
+    kind: str  # such as "scheduled", "manual", "before-migration"
     version: str = ""  # ours
     database: str = ""  # sqlite or postgresql
     revision: str = ""  # the database's

@@ -61,6 +61,7 @@ class StoreWriter:
     CONCURRENCY = {"health": 2, "submit": 1024, "follow": 256}
 
     def __init__(self, name: str, settings: Settings, directory: Directory) -> None:
+        from actors.store.guarding import Guard
         from actors.store.mutants import mutants_of
         from actors.store.refusing import Refusal
         from actors.store.run_lines import say_runs
@@ -76,6 +77,7 @@ class StoreWriter:
             on_commit=self._committed,
             dumps=settings.path("store"),
             tell=self._at,
+            guard=Guard(settings),
         )
         room = Room(settings.path("store"), settings.disk)
         self._say_runs = say_runs

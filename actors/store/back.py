@@ -1,44 +1,85 @@
-"""The database brought back by one version, so that the program before this one can read it: `python -m actors.store.back`.
+"""The database brought back by one version, so that the program before this one can read it. The instance must be down: the writer's lock
+is taken while it runs. `perenne upgrade --rollback` is this with a backup first (`cluster.upgrading`)."""
 
-The instance must be down (`perenne down`): the writer's lock is taken while it runs.
-"""
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
-import sys
+from sqlalchemy import Engine
 
-from actors.store.database import sqlite_path, writing_engine
+from actors.store.cutting import row_counts
+from actors.store.database import reading_engine, sqlite_path, writing_engine
 from actors.store.lock import WriterLock
-from actors.store.migrate import migrate_back
+from actors.store.migrate import Safeguard, Tell, held_revision, migrate_back, version_before, wanted_revision
 from actors.store.postgresql import hold_writer_lock
-from perenne.errors import PerenneError
-from perenne.settings import Settings, load_settings
+from perenne.errors import ConfigurationError
+from perenne.settings import Settings
 
 
-def go_back(settings: Settings) -> str:
-    """What was done, in a sentence."""
-    path = sqlite_path(settings.database_url)
-    engine = writing_engine(settings.database_url)
-    if path is not None:
-        lock = WriterLock(path.with_suffix(".lock"))
-        lock.acquire()
-        try:
-            before, copy = migrate_back(engine, path)
-        finally:
-            lock.release()
-    else:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """Of the database: `held` (None: there is none yet), what this program needs, the one before that which is held. `known`: whether this
+    program knows what is held."""
+
+    held: str | None
+    wanted: str
+    before: str | None = None
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WentBack:
+    """From which version to which; the copy that was made first, if one was; `lost`: rows of the tables that the version before has not."""
+
+    held: str
+    before: str
+    copy: Path | None
+    lost: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def versions(url: str) -> Versions:
+    """Reads only. Unavailable when the database is away."""
+    wanted, path = wanted_revision(), sqlite_path(url)
+    if path is not None and not path.exists():
+        return Versions(held=None, wanted=wanted)
+    engine = reading_engine(url)
+    held = held_revision(engine)
+    try:
+        return Versions(held=held, wanted=wanted, before=version_before(engine))
+    except ConfigurationError:
+        return Versions(held=held, wanted=wanted, known=False)
+
+
+def go_back(settings: Settings, guard: Safeguard | None = None, tell: Tell = lambda _: None) -> WentBack:
+    """One version, in one transaction: whatever ends it leaves the database at the one or at the other. ConfigurationError when there is none
+    before; Unavailable while an instance writes to it; StorageFailed as from `migrate_back`."""
+    url = settings.database_url
+    path, engine = sqlite_path(url), writing_engine(url)
+    with _held(path, engine):
+        held, rows = held_revision(engine), _rows(engine)
+        before, copy = migrate_back(engine, path, settings.path("store"), tell, guard)
+        after = _rows(engine)
+    lost = {table: count for table, count in rows.items() if count and table not in after}
+    return WentBack(held=str(held), before=before, copy=copy, lost=lost)
+
+
+@contextlib.contextmanager
+def _held(path: Path | None, engine: Engine) -> Iterator[None]:
+    """The writer's lock, as long as this lasts."""
+    if path is None:
         with engine.connect() as session:
             hold_writer_lock(session)
-            before, copy = migrate_back(engine, None, settings.path("store"))
-    return f"The database is at revision {before}. " + (f"A copy from before is {copy}." if copy else "No copy was made.")
-
-
-def main() -> int:
+            yield
+        return
+    lock = WriterLock(path.with_suffix(".lock"))
+    lock.acquire()
     try:
-        sys.stdout.write(go_back(load_settings()) + "\n")
-    except PerenneError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
+        yield
+    finally:
+        lock.release()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _rows(engine: Engine) -> dict[str, int]:
+    with engine.connect() as conn, conn.begin():
+        return row_counts(conn)

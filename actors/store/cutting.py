@@ -56,7 +56,7 @@ def _cut_sqlite(path: Path, folder: Path) -> Cut:
         raise StorageFailed(f"the database itself is damaged, so it is not backed up over a good copy: {found}")
     engine = reading_engine(f"sqlite:///{copy}")
     with engine.connect() as conn, conn.begin():
-        made = _look(conn, "sqlite", copy.name, str(held_revision(engine)), at)
+        made = _look(conn, "sqlite", copy.name, held_revision(engine) or "", at)
     _without_log(copy)
     return made
 
@@ -105,21 +105,24 @@ def _cut_postgresql(url: str, folder: Path) -> Cut:
                 "pg_dump", engine.url, "--format=custom", "--compress=0", "--no-owner", "--no-privileges",
                 f"--snapshot={snapshot}", f"--file={dump}",
             )  # fmt: skip
-            return _look(conn, "postgresql", dump.name, str(held_revision(engine)), at)
+            return _look(conn, "postgresql", dump.name, held_revision(engine) or "", at)
 
 
-def run_tool(program: str, url: URL, *arguments: str, within_s: float = DUMP_S) -> None:
-    """One of PostgreSQL's own programs on a database. Unavailable when this machine has none, StorageFailed with its words."""
+def run_tool(program: str, url: URL | None, *arguments: str, within_s: float = DUMP_S) -> None:
+    """One of PostgreSQL's own programs, on a database or files alone. Unavailable when this machine has none, StorageFailed with its words."""
     found = shutil.which(program)
     if found is None:
         raise Unavailable(
             program, 60.0, "it is not on this machine; install the PostgreSQL client: apt install postgresql-client"
         )
-    address = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
-    secret = {} if url.password is None else {"PGPASSWORD": str(url.password)}
+    secret = {} if url is None or url.password is None else {"PGPASSWORD": str(url.password)}
+    on: tuple[str, ...] = ()
+    if url is not None:
+        address = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+        on = ("--no-password", f"--dbname={address}")
     try:
         subprocess.run(
-            [found, "--no-password", f"--dbname={address}", *arguments],
+            [found, *on, *arguments],
             env={**os.environ, **secret},
             umask=0o077,
             capture_output=True,
@@ -133,6 +136,8 @@ def run_tool(program: str, url: URL, *arguments: str, within_s: float = DUMP_S) 
 
 
 def _look(conn: Connection, kind: Any, file: str, revision: str, at: float) -> Cut:
+    """Of another version's database no question is asked: its full text is another."""
+    same_version = revision == wanted_revision()
     return Cut(
         kind=kind,
         file=file,
@@ -142,15 +147,15 @@ def _look(conn: Connection, kind: Any, file: str, revision: str, at: float) -> C
         at=at,
         counts=row_counts(conn),
         blobs=tuple(sorted(blob_hashes(conn))),
-        texts=ask_texts(conn),
-        vectors=ask_vectors(conn),
+        texts=ask_texts(conn) if same_version else (),
+        vectors=ask_vectors(conn) if same_version else (),
     )
 
 
 def row_counts(conn: Connection) -> dict[str, int]:
     """Of every table of ours that is there."""
     there = set(inspect(conn).get_table_names())
-    known: dict[str, Any] = {each.name: each for each in metadata.sorted_tables}
+    known: dict[str, Any] = {str(each.name): each for each in metadata.sorted_tables}
     known |= {name: table(name) for name in FULL_TEXT}
     counted: dict[str, Table] = {name: each for name, each in known.items() if name in there}
     return {name: conn.execute(select(func.count()).select_from(each)).scalar_one() for name, each in counted.items()}

@@ -1,4 +1,4 @@
-"""The database brought to this version at boot, after a copy; or left whole, and said so."""
+"""The database brought to this version at boot, after a backup or a copy; or left whole, and said so."""
 
 import contextlib
 import logging
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from alembic import command
 from alembic.config import Config
@@ -28,6 +28,13 @@ COPY_LOOK_S = 0.25  # between looks at how much of a copy is written
 COPY_TOLD = 20  # times on the way
 
 Tell = Callable[[str], None]  # what is being done, for whoever waits
+
+
+class Safeguard(Protocol):
+    """What makes a backup of the database before it is changed (`guarding.Guard`)."""
+
+    def keep(self, held: str, wanted: str, tell: Tell) -> str | None: ...
+    def fell_back(self, copy: Path | None) -> None: ...
 
 
 def _silent(_: str) -> None:
@@ -141,10 +148,15 @@ def _copy_before(path: Path, revision: str, beginning: str, tell: Tell) -> Path:
 
 
 def migrate(
-    engine: Engine, path: Path | None, scripts: Path = MIGRATIONS, dumps: Path | None = None, tell: Tell = _silent
+    engine: Engine,
+    path: Path | None,
+    scripts: Path = MIGRATIONS,
+    dumps: Path | None = None,
+    tell: Tell = _silent,
+    guard: Safeguard | None = None,
 ) -> Path | None:
-    """Bring the database to this version; the copy that was made first, if one was: beside SQLite's file, of PostgreSQL in `dumps`.
-    `tell` hears what is being done, and how far it is.
+    """Bring the database to this version. First `guard` makes a backup; where it can't, or there is no guard, a copy is made: beside SQLite's
+    file, of PostgreSQL in `dumps`. Which copy, if one was made. `tell` hears what is being done, and how far it is.
 
     ConfigurationError when it is of a newer version than this program; StorageFailed when the migration failed: then the database is as it was.
     """
@@ -153,19 +165,30 @@ def migrate(
         return None
     if held is not None:
         _known(held, scripts)
-    return _move(engine, path, dumps, held, wanted, lambda config: command.upgrade(config, "head"), scripts, tell)
+    return _move(engine, path, dumps, held, wanted, lambda config: command.upgrade(config, "head"), scripts, tell, guard)
 
 
-def migrate_back(engine: Engine, path: Path | None, dumps: Path | None = None) -> tuple[str, Path | None]:
-    """Bring the database back by one version, for the program before this one; the revision that it is at then, and the copy.
+def version_before(engine: Engine) -> str | None:
+    """The version before the one that the database is at; None where there is none. ConfigurationError when this program knows not
+    even that it is at."""
+    held = held_revision(engine)
+    before = None if held is None else _known(held, MIGRATIONS).down_revision
+    return before if isinstance(before, str) else None
+
+
+def migrate_back(
+    engine: Engine, path: Path | None, dumps: Path | None = None, tell: Tell = _silent, guard: Safeguard | None = None
+) -> tuple[str, Path | None]:
+    """Bring the database back by one version, for the program before this one; the revision that it is at then, and the copy, as from
+    `migrate`.
 
     ConfigurationError when there is none before, or the database is not of this version; StorageFailed as from `migrate`.
     """
-    held = held_revision(engine)
-    before = None if held is None else _known(held, MIGRATIONS).down_revision
-    if held is None or not isinstance(before, str):
+    held, before = held_revision(engine), version_before(engine)
+    if held is None or before is None:
         raise ConfigurationError(f"the database is at revision {held!r}, and there is none before it")
-    return before, _move(engine, path, dumps, held, before, lambda config: command.downgrade(config, before))
+    run = lambda config: command.downgrade(config, before)  # noqa: E731
+    return before, _move(engine, path, dumps, held, before, run, tell=tell, guard=guard)
 
 
 def _known(held: str, scripts: Path) -> Any:
@@ -187,21 +210,26 @@ def _move(
     run: Callable[[Config], None],
     scripts: Path = MIGRATIONS,
     tell: Tell = _silent,
+    guard: Safeguard | None = None,
 ) -> Path | None:
-    """A copy, then one transaction that brings the database from `held` to `wanted`."""
+    """A backup or else a copy, then one transaction that brings the database from `held` to `wanted`."""
+    backup = guard.keep(held, wanted, tell) if held is not None and guard is not None else None
     copy: Path | None = None
-    copying = f"copying the database before it is brought from version {held} to {wanted}"
-    if held is not None and path is not None:
-        copy = _copy_before(path, wanted, copying, tell)
-    elif held is not None and dumps is not None:
-        tell(copying)
-        copy = dump_before(engine.url, dumps, wanted)
+    if held is not None and backup is None:
+        copying = f"copying the database before it is brought from version {held} to {wanted}"
+        if path is not None:
+            copy = _copy_before(path, wanted, copying, tell)
+        elif dumps is not None:
+            tell(copying)
+            copy = dump_before(engine.url, dumps, wanted)
+        if guard is not None:
+            guard.fell_back(copy)
     log.info("migrating the database from %s to %s", held, wanted)
     try:
         with engine.connect() as connection, connection.begin():
             run(_config(connection, scripts, tell))
     except Exception as error:
-        where = f"; a copy from before is {copy}" if copy else ""
+        where = f"; a backup from before is {backup}" if backup else f"; a copy from before is {copy}" if copy else ""
         raise StorageFailed(
             f"the migration from {held} to {wanted} failed, the database is as it was{where}: {error}"
         ) from error

@@ -11,36 +11,53 @@ import time
 from pathlib import Path
 
 import uuid_utils
-from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from actors.store.cutting import POSTGRESQL_FILE, check_copy, run_tool
+from actors.store.cutting import FULL_TEXT, POSTGRESQL_FILE, check_copy, row_counts, run_tool
 from actors.store.database import check_place, connect_sqlite, reading_engine, sqlite_path, sync_folder, writing_engine
+from actors.store.feed import feed_head
 from actors.store.lock import WriterLock
 from actors.store.postgresql import first_line, hold_writer_lock
-from actors.store.tables import users
+from actors.store.tables import metadata
+from actors.store.work import read_meta
 from perenne.errors import ConfigurationError, Conflict, StorageFailed, Unavailable
 from perenne.messages.backups import Cut, CutChecked
 
 log = logging.getLogger(__name__)
 
+FIRST = ("users", "keys", "projects")  # tables of which a first start makes one row each
+DATA = ("documents", "conversations", "jobs", "watches", "channels", "subscribers", "silences")
 SETTLED_WITHIN_S = 10.0  # for the last to let go of a database whose instance was just ended
 
 
 def holds_rows(url: str) -> bool:
-    """Whether there is a database with users, or one that can't be read, which a restore would take the place of. Unavailable when its
-    server is away."""
+    """Whether there is a database with more in it than a first start puts there, or one that can't be read: what a restore takes the place of
+    only when told to. Unavailable when its server is away."""
     path = sqlite_path(url)
     if path is not None and not path.exists():
         return False
     try:
         with reading_engine(url).connect() as conn, conn.begin():
-            return "users" in inspect(conn).get_table_names() and conn.execute(select(users.c.id).limit(1)).first() is not None
+            rows = row_counts(conn)
     except DBAPIError as error:
         if path is not None:
             return True  # whatever it is
         raise Unavailable("the database", 1.0, first_line(error)) from error
+    return any(rows.get(table, 0) > 1 for table in FIRST) or any(rows.get(table, 0) for table in DATA)
+
+
+def moment_of(url: str) -> tuple[str, int]:
+    """The database's origin, and its epoch, which every writer raises before anything else."""
+    with reading_engine(url).connect() as conn, conn.begin():
+        return read_meta(conn, "origin") or "", int(read_meta(conn, "epoch") or 0)
+
+
+def counted(url: str) -> tuple[int, dict[str, int]]:
+    """The feed's head, and the rows of each table."""
+    with reading_engine(url).connect() as conn, conn.begin():
+        return feed_head(conn), row_counts(conn)
 
 
 def may_try(url: str) -> bool:
@@ -129,8 +146,12 @@ def _postgresql_in_place(url: str, dump: Path) -> None:
         with engine.connect() as conn:
             hold_writer_lock(conn)  # until this session ends: no instance writes meanwhile
             with conn.begin():
-                clean = bool(inspect(conn).get_table_names())
-            _load(url, dump, clean=clean)
+                ours = [*(each.name for each in metadata.sorted_tables), *FULL_TEXT, "alembic_version"]
+                there = sorted(set(ours) & set(inspect(conn).get_table_names()))
+            if there:
+                _load_over(url, dump, there)
+            else:
+                _load(url, dump)
             with conn.begin():
                 conn.execute(text("UPDATE meta SET value = :origin WHERE name = 'origin'"), {"origin": uuid_utils.uuid4().hex})
                 conn.exec_driver_sql("ANALYZE")
@@ -138,8 +159,7 @@ def _postgresql_in_place(url: str, dump: Path) -> None:
         raise Unavailable("the database", 1.0, first_line(error)) from error
 
 
-def _load(url: str, dump: Path, *, clean: bool) -> None:
-    over = ("--clean", "--if-exists") if clean else ()
+def _load(url: str, dump: Path) -> None:
     run_tool(
         "pg_restore",
         writing_engine(url).url,
@@ -147,9 +167,21 @@ def _load(url: str, dump: Path, *, clean: bool) -> None:
         "--exit-on-error",
         "--no-owner",
         "--no-privileges",
-        *over,
         str(dump),
     )
+
+
+def _load_over(url: str, dump: Path, tables: list[str]) -> None:
+    """In one transaction: ours go with all that hangs on them, then the dump's come. `pg_restore` alone would drop what the dump has and leave
+    the tables of a later version there, in the way of the next migration."""
+    script = dump.with_suffix(".sql")
+    run_tool("pg_restore", None, f"--file={script}", "--clean", "--if-exists", "--no-owner", "--no-privileges", str(dump))
+    dropping = dump.with_name("drop.sql")
+    dropping.write_text("".join(f'DROP TABLE IF EXISTS "{table}" CASCADE;\n' for table in tables))
+    files = (f"--file={dropping}", f"--file={script}")
+    run_tool("psql", writing_engine(url).url, "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", *files)
+    script.unlink()
+    dropping.unlink()
 
 
 def check_restorable(url: str, folder: Path, made: Cut) -> CutChecked:
@@ -172,7 +204,7 @@ def check_restorable(url: str, folder: Path, made: Cut) -> CutChecked:
             ) from error
         try:
             scratch = make_url(url).set(database=name).render_as_string(hide_password=False)
-            _load(scratch, folder / POSTGRESQL_FILE, clean=False)
+            _load(scratch, folder / POSTGRESQL_FILE)
             return check_copy(scratch, made)
         finally:
             conn.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -23,7 +23,7 @@ from actors.store.checkpoint import Checkpointer
 from actors.store.database import check_place, sqlite_path, sync_folder, writing_engine
 from actors.store.handlers import HANDLERS
 from actors.store.lock import WriterLock
-from actors.store.migrate import migrate
+from actors.store.migrate import Safeguard, migrate
 from actors.store.mutants import Mutants
 from actors.store.postgresql import first_line, hold_writer_lock
 from actors.store.submissions import Item, Submission, answer_all, in_our_words, item_of, outcome_of
@@ -64,7 +64,7 @@ class _Fenced(Exception):
 
 class WriterCore:
     """`open`, then `submit` from any thread. `on_commit` is called with the feed's head after each transaction, in the writer's thread;
-    `tell` with what `open` is at, when the database has to be migrated."""
+    `tell` with what `open` is at, when the database has to be migrated; then `guard` makes a backup first."""
 
     def __init__(
         self,
@@ -77,8 +77,9 @@ class WriterCore:
         on_commit: Callable[[int], None] | None = None,
         dumps: Path | None = None,
         tell: Callable[[str], None] = log.info,
+        guard: Safeguard | None = None,
     ) -> None:
-        self._tell = tell
+        self._tell, self._guard = tell, guard
         self._url, self._limit, self._batch, self._dumps = url, queue, batch, dumps
         self._clock, self._mutants = clock or SystemClock(), mutants or Mutants()
         self._began_at, self._began = self._clock.now(), self._clock.monotonic()
@@ -111,7 +112,7 @@ class WriterCore:
             self._engine: Engine = writing_engine(self._url)
             if path is None:
                 self._connection()  # its session holds the lock
-            migrate(self._engine, path, dumps=self._dumps, tell=self._tell)
+            migrate(self._engine, path, dumps=self._dumps, tell=self._tell, guard=self._guard)
             with self._engine.connect() as conn, conn.begin():
                 self._epoch = held_epoch(conn) + 1
                 write_meta(conn, "epoch", str(self._epoch))

@@ -55,7 +55,8 @@ class CutChecked:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
     """A listed backup: it was written whole. `seq` and `origin` say how far the feed was; `size_bytes` is what it holds, `new_bytes` what it
-    added to the target."""
+    added to the target. `purpose`: scheduled, manual or before-migration, then with the database's version that it was brought to right
+    after it (`migrated_to`; it holds `revision`). `version`: of the program that made it."""
 
     id: str
     created_at: float
@@ -69,6 +70,18 @@ class Backup:
     size_bytes: int
     new_bytes: int
     missing: int = 0
+    purpose: str = ""
+    version: str = ""
+    migrated_to: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreSteps:
+    """What is typed, line by line, on the instance's PC to bring its home back as it was when the backup was made."""
+
+    backup: Backup
+    commands: tuple[str, ...]
+    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

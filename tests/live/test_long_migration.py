@@ -18,6 +18,8 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, MetaData, Table, insert
 
+from actors.backups.before import KIND
+from actors.backups.repository import Repository
 from actors.store.database import writing_engine
 from actors.store.lexicon import lexicon
 from actors.store.migrate import _config, wanted_revision
@@ -146,7 +148,7 @@ def test_a_start_with_much_to_migrate_tells_how_far_it_is_and_a_killed_writer_lo
 
     # Its words begin before there is an address.
     assert instance.until(lambda: instance.said(FULL_TEXT) is not None, 120), instance.words
-    assert instance.words[0].startswith("StoreWriter: copying the database before it is brought from version 0001 to"), (
+    assert instance.words[0].startswith("StoreWriter: a backup before the database is brought from version 0001 to"), (
         instance.words
     )
     # Far enough that what the second run tells is less, and not so far that it is over.
@@ -187,5 +189,9 @@ def test_a_start_with_much_to_migrate_tells_how_far_it_is_and_a_killed_writer_lo
     assert rows_in(database) == [wanted_revision(), *before[1:]]
     with closing(sqlite3.connect(database)) as conn:
         assert conn.execute("SELECT count(*) FROM chunk_terms_docsize").fetchone() == (DOCUMENTS * PASSAGES,)
-    (copy,) = database.parent.glob("*-before-*.db")
-    assert rows_in(copy) == before, "the copy of the first try, and no other"
+    assert list(database.parent.glob("*-before-*.db")) == []
+    with Repository.open(str(instance.home / "backups")) as repository:
+        (backup,) = [each for each in repository.list() if each.cut.kind == KIND]  # of the first try, and no other
+        (entry,) = [each for each in repository.manifest(backup.id).entries if each.name == "database/perenne.db"]
+        repository.restore_file(entry, instance.home / "restored.db")
+    assert rows_in(instance.home / "restored.db") == before

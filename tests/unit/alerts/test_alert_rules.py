@@ -13,6 +13,7 @@ from perenne.messages.alerts import Alert, JobFigures, Signal
 from perenne.messages.backups import Schedule, ScheduleResult
 from perenne.messages.health import ChildState, ChildStatus, TreeStatus
 from perenne.messages.models import ModelPhase, ModelState
+from perenne.schedules import BEFORE
 from perenne.settings import CONFIGS, DiskSettings
 
 SHIPPED = CONFIGS / "alerts.yaml"
@@ -40,6 +41,7 @@ PROMISES: dict[str, tuple[float, float, float | None, float, float, float, str]]
     "model_missing": (0, 1, None, 0, 1800, 30, "warning"),
     "backup_failed": (0, 1, None, 0, 0, 0, "critical"),
     "backup_old": (172_800, 172_801, None, 172_800, 600, 0, "warning"),
+    "migration_unguarded": (0, 1, None, 0, 0, 0, "warning"),
     "drill_failed": (0, 1, None, 0, 0, 0, "critical"),
     "api_slow": (2_000, 2_001, 1_500, 1_000, 60, 60, "warning"),
     "answers_slow": (60, 61, 45, 30, 60, 60, "warning"),
@@ -252,6 +254,21 @@ def test_backups_and_drills_are_judged_by_how_they_ended_last_and_when_one_was_g
         "drill.failed": (0, ""),
     }
     assert backup_signals((Schedule(name="backup", cron="", good=good),), 1_100.0) == ()
+
+
+def test_a_migration_without_a_backup_is_told_until_there_is_a_good_one() -> None:
+    failed = ScheduleResult(began_at=90.0, ended_at=100.0, ok=False, detail="no backup could be made")
+    before = Schedule(name=BEFORE, cron="", last=failed)
+    earlier, later = (ScheduleResult(began_at=at, ended_at=at, ok=True, detail="made") for at in (50.0, 150.0))
+
+    def told(*schedules: Schedule) -> tuple[float, str]:
+        (signal,) = (each for each in backup_signals(schedules, 200.0) if each.name == "migration.unguarded")
+        return signal.value, signal.detail
+
+    assert told(before) == (1, "no backup could be made")
+    assert told(before, Schedule(name="backup", cron="", last=earlier, good=earlier)) == (1, "no backup could be made")
+    assert told(before, Schedule(name="backup", cron="", last=later, good=later)) == (0, "")
+    assert told(Schedule(name=BEFORE, cron="", last=earlier, good=earlier)) == (0, "")
 
 
 def test_the_owner_changes_adds_and_takes_out_rules(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from perenne.clock import ManualClock
 from perenne.messages import commands as c
 
 SPACE = "space"
+LINES = "b" * 64  # the hash of a file of lines
 
 
 def unit(*numbers: float) -> bytes:
@@ -91,7 +92,7 @@ class StoreHouse:
         """A leased job that stores documents."""
         id = job_id or f"job-{next(self._numbers)}"
         project = project_id or f"{user_id}-home"
-        self.do(c.AddJsonLines, user_id=user_id, job_id=id, project_id=project, blob_hash="b", size_bytes=1)
+        self.do(c.AddJsonLines, user_id=user_id, job_id=id, project_id=project, blob_hash=LINES, size_bytes=1)
         return next(job for job in self.system(c.LeaseJobs, worker="w", limit=100, lease_s=30) if job.id == id)
 
     def store(self, job: Any, *documents: c.IndexedDocument, **fields: Any) -> Any:

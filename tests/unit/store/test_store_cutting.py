@@ -50,7 +50,7 @@ def test_a_cut_names_its_moment_and_what_was_in_it(house: StoreHouse, tmp_path: 
     assert all(each.ids for each in made.texts)
     assert len(made.vectors) == 30
     assert all(each.ids[0] == each.chunk_id for each in made.vectors)
-    assert made.blobs == ("b",)
+    assert made.blobs == (store_house.LINES,)
     assert check_restorable(house.url, tmp_path / "copy", made).faults == ()
     assert {path.name for path in (tmp_path / "copy").iterdir()} == {made.file}
 

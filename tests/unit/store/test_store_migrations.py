@@ -1,5 +1,6 @@
 """Every version's database with data in it, brought to the newest, and back by one version at a time."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from tests.unit.store.store_house import StoreHouse, passage, unit
 
 REVISIONS = [script.revision for script in reversed(list(ScriptDirectory.from_config(_config()).walk_revisions()))]
 
+BLOB = hashlib.sha256(b"the file").hexdigest()
+
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -42,7 +45,7 @@ def house(tmp_path: Path) -> Iterator[StoreHouse]:
     )
     made.store(job, *documents)
     made.system(c.FinishJob, job_id=job.id, lease_token=job.lease_token, state="done", result={"chunks": 2})
-    fields = {"project_id": "ana-home", "title": "d", "size_bytes": 3, "blob_hash": "blob", "external_id": "e"}
+    fields = {"project_id": "ana-home", "title": "d", "size_bytes": 3, "blob_hash": BLOB, "external_id": "e"}
     made.do(c.AddDocument, document_id="d", job_id="job-d", **fields)
     made.do(c.CancelJob, job_id="job-d")
     made.do(c.PostMessage, conversation_id="t", message_id="q", reply_id="r", run_id="u", text="why?")
@@ -190,7 +193,9 @@ def test_going_back_is_for_an_instance_that_is_down(house: StoreHouse) -> None:
     with pytest.raises(Unavailable, match="writes to it already"):
         go_back(settings)
     running.close()
-    assert f"at revision {REVISIONS[-2]}. A copy from before is" in go_back(settings)
+    went = go_back(settings)
+    assert (went.held, went.before, went.lost) == (REVISIONS[-1], REVISIONS[-2], {})
+    assert went.copy is not None
     assert held_revision(writing_engine(house.url)) == REVISIONS[-2]
 
 

@@ -128,6 +128,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backups/{backup_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Restore steps
+         * @description What to type on the server's PC to bring this home back as it was when the backup was made. No request does it: a restore takes the
+         *     database from under the instance, and the keys of its time hold again, those that were revoked since too.
+         */
+        get: operations["backups_restore_steps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backups/{backup_id}/verify": {
         parameters: {
             query?: never;
@@ -1713,7 +1734,8 @@ export interface components {
         /**
          * Backup
          * @description A listed backup: it was written whole. `seq` and `origin` say how far the feed was; `size_bytes` is what it holds, `new_bytes` what it
-         *     added to the target.
+         *     added to the target. `purpose`: scheduled, manual or before-migration, then with the database's version that it was brought to right
+         *     after it (`migrated_to`; it holds `revision`). `version`: of the program that made it.
          */
         Backup: {
             /** Created At */
@@ -1730,6 +1752,11 @@ export interface components {
              */
             kind: "sqlite" | "postgresql";
             /**
+             * Migrated To
+             * @default
+             */
+            migrated_to: string;
+            /**
              * Missing
              * @default 0
              */
@@ -1740,12 +1767,22 @@ export interface components {
             origin: string;
             /** Passages */
             passages: number;
+            /**
+             * Purpose
+             * @default
+             */
+            purpose: string;
             /** Revision */
             revision: string;
             /** Seq */
             seq: number;
             /** Size Bytes */
             size_bytes: number;
+            /**
+             * Version
+             * @default
+             */
+            version: string;
         };
         /**
          * BatchBody
@@ -3881,6 +3918,17 @@ export interface components {
             total_tokens: number;
         };
         /**
+         * RestoreSteps
+         * @description What is typed, line by line, on the instance's PC to bring its home back as it was when the backup was made.
+         */
+        RestoreSteps: {
+            backup: components["schemas"]["Backup"];
+            /** Commands */
+            commands: string[];
+            /** Note */
+            note: string;
+        };
+        /**
          * RetryBody
          * @example {
          *       "password": "the file's own"
@@ -6007,6 +6055,127 @@ export interface operations {
                 };
             };
             /** @description The disk is full or failed; nothing was kept. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    backups_restore_steps: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                backup_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RestoreSteps"];
+                };
+            };
+            /** @description The request cannot be done as it stands. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description No key, or none that is valid. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The key's scope does not reach this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description There is no such thing, or it is not yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The request is not as expected. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description Too many requests for this key; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description An engine failed, or something here did; the log says what. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description Busy, or a part is restarting; see Retry-After. The same Idempotency-Key makes another try harmless. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The backups' target can't be read. */
             507: {
                 headers: {
                     [name: string]: unknown;
