@@ -1,12 +1,16 @@
 """A store over a folder of a test's own, and short ways to say what is done to it."""
 
+import functools
 import itertools
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
+from actors.store.database import writing_engine
+from actors.store.migrate import create_tables
 from actors.store.mutants import Mutants
 from actors.store.reader import ReaderCore
 from actors.store.writer import WriterCore
@@ -26,6 +30,25 @@ def on_sqlite(home: Path) -> str:
     return f"sqlite:///{home / 'store' / 'perenne.db'}"
 
 
+@functools.cache
+def _newest() -> bytes:
+    """An SQLite database of this version with nothing in it: its migrations are run once, not for each house."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = writing_engine(f"sqlite:///{folder}/perenne.db")
+        with engine.begin() as conn:
+            create_tables(conn)
+        engine.dispose()  # the last connection that goes moves its log into the file
+        return Path(folder, "perenne.db").read_bytes()
+
+
+def begin_with_tables(path: Path) -> None:
+    """The database of a new house, unless there is one."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(_newest())
+
+
 database_of = on_sqlite  # a home's; tests/contract puts PostgreSQL's in its place
 empty_database = on_sqlite  # one without any table
 
@@ -38,6 +61,8 @@ class StoreHouse:
         self.path = home / "store" / "perenne.db"
         self.clock = ManualClock()
         self._numbers = itertools.count(1)
+        if self.url == on_sqlite(home) and database_of is on_sqlite:
+            begin_with_tables(self.path)
         self.writer = WriterCore(self.url, clock=self.clock, mutants=mutants, **settings)
         self.writer.open()
         self._reader: ReaderCore | None = None
