@@ -1,4 +1,4 @@
-"""``perenne database``: an instance's rows moved to another database."""
+"""``perenne database``: an instance's rows moved to another database; a loss accepted."""
 
 import json
 from typing import Annotated, Any
@@ -7,12 +7,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from actors.store.acknowledged import accept_loss
+from actors.store.database import sqlite_path
 from actors.store.move import move
 from perenne.cli.troubles import tell
-from perenne.errors import PerenneError
+from perenne.errors import ConfigurationError, PerenneError
 from perenne.settings import load_settings
 
-app = typer.Typer(help="The database: its rows moved from SQLite to PostgreSQL.", no_args_is_help=True)
+app = typer.Typer(help="The database: its rows moved from SQLite to PostgreSQL, a loss accepted.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")]
 _NEXT = """Moved. From now on name the new database, then start:
     export PERENNE_DATABASE_URL=postgresql://…     # or store: {url: …} in config.yaml
@@ -60,3 +62,21 @@ def move_rows(
     if moved.nuls:
         typer.echo(f"{moved.nuls:,} texts held a NUL, which PostgreSQL cannot keep: it is U+FFFD there.")
     typer.echo(_NEXT)
+
+
+@app.command("accept-loss")
+def accept(as_json: Json = False) -> None:
+    """Go on with a database that lost what was acknowledged: `perenne status` says so then. The instance must be down."""
+    try:
+        path = sqlite_path(load_settings().database_url)
+        if path is None:
+            raise ConfigurationError("expected an instance on SQLite: PostgreSQL looks after its own log")
+        lost = accept_loss(path)
+    except PerenneError as error:
+        raise typer.Exit(tell(error)) from None
+    if as_json:
+        _say({"accepted": lost})
+    elif lost is None:
+        typer.echo("Nothing that was acknowledged is missing: there is nothing to accept.")
+    else:
+        typer.echo(f"Accepted: {lost}. The next start (perenne up) goes on with what is there.")

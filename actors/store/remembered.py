@@ -34,7 +34,10 @@ _FIND_ONE = Prepared(
 _INSERT = Prepared(insert(commands), "id", "body", "result", "seq", "created_at")
 _PURGE = delete(commands).where(
     commands.c.id.in_(
-        select(commands.c.id).where(commands.c.created_at < bindparam("before_")).limit(PURGE_ROWS).scalar_subquery()
+        select(commands.c.id)
+        .where(commands.c.created_at < bindparam("before_"), commands.c.id != bindparam("spared_"))
+        .limit(PURGE_ROWS)
+        .scalar_subquery()
     )
 )
 
@@ -114,6 +117,6 @@ def _answer_of(conn: Connection, command: c.Command, result: str) -> Any:
     return whole_of(conn, kind, content)
 
 
-def purge(conn: Connection, before: float) -> int:
-    """Forget ids older than `before`, a bounded number at a time; how many."""
-    return conn.execute(_PURGE, {"before_": before}).rowcount
+def purge(conn: Connection, before: float, spared: str = "") -> int:
+    """Forget ids older than `before` but for `spared`, a bounded number at a time; how many."""
+    return conn.execute(_PURGE, {"before_": before, "spared_": spared}).rowcount

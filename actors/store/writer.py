@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from actors.store import remembered
+from actors.store.acknowledged import LastAcknowledged
 from actors.store.checkpoint import Checkpointer
 from actors.store.database import check_place, sqlite_path, sync_folder, writing_engine
 from actors.store.handlers import HANDLERS
@@ -97,6 +98,8 @@ class WriterCore:
         self._path: Path | None = None  # of SQLite's file
         self._conn: Connection | None = None
         self._checkpointer: Checkpointer | None = None
+        self._acknowledged: LastAcknowledged | None = None
+        self._last_id = ""  # of the last command that the transaction in hand remembers
         self._thread: threading.Thread | None = None
 
     # Life
@@ -109,6 +112,9 @@ class WriterCore:
             self._lock = WriterLock(path.with_suffix(".lock"))
             self._lock.acquire()
         try:
+            if path is not None:
+                self._acknowledged = LastAcknowledged(path)
+                self._acknowledged.check()
             self._engine: Engine = writing_engine(self._url)
             if path is None:
                 self._connection()  # its session holds the lock
@@ -147,6 +153,8 @@ class WriterCore:
             log.error("the writer's thread did not end within %g s", within_s)
             return
         self._thread = None
+        if self._acknowledged is not None:
+            self._acknowledged.close()
         if self._checkpointer is not None:
             self._checkpointer.close()
             self._lock.release()
@@ -228,6 +236,8 @@ class WriterCore:
                 break
             if self._taken:
                 self._serve(self._taken)
+            elif self._acknowledged is not None:
+                self._acknowledged.flush()
             self._keep_house()
         if self._conn is not None:
             self._conn.close()
@@ -378,6 +388,8 @@ class WriterCore:
             self._counters.restore(saved)
             raise
         self._head = self._counters.seq
+        if self._acknowledged is not None:
+            self._acknowledged.note(self._counters.origin, self._epoch, self._head, self._last_id)
         return outcomes
 
     def _work(self, conn: Connection, items: list[Item]) -> list[Outcome]:
@@ -412,6 +424,7 @@ class WriterCore:
         work.write_feed()
         if rows:
             remembered.remember(conn, rows)
+        self._last_id = rows[-1][0] if rows else ""
         return outcomes
 
     def _known(self, conn: Connection, items: list[Item]) -> dict[str, Any]:
@@ -443,7 +456,8 @@ class WriterCore:
             overdue_s = time.monotonic() - self._purged - PURGE_PERIOD_S
             if overdue_s > (PURGE_PERIOD_S if self._waiting else 0.0):  # under a load without a pause it is done all the same
                 with self._conn.begin():
-                    gone = remembered.purge(self._conn, self._surely_past() - names.COMMAND_ID_KEPT_S)
+                    spared = "" if self._acknowledged is None else self._acknowledged.command_id
+                    gone = remembered.purge(self._conn, self._surely_past() - names.COMMAND_ID_KEPT_S, spared)
                 if gone < remembered.PURGE_ROWS:
                     self._purged = time.monotonic()
         except Exception as error:

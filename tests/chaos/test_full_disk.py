@@ -77,7 +77,7 @@ def not_there(seen: dict[str, Any], left: Path) -> list[str]:
 
 @pytest.mark.timeout(600)
 def test_a_disk_that_is_full_takes_nothing_that_was_acknowledged(recorder: Recorder, tmp_path: Path) -> None:
-    seeds = list(range(1, int(os.environ.get("PERENNE_CHAOS_ROUNDS", IN_CI)) + 1))
+    seeds = list(range(1, int(os.environ.get("PERENNE_CHAOS_ROUNDS", str(IN_CI))) + 1))
     told = filled(tmp_path, seeds)
     assert [seen["seed"] for seen in told] == seeds
     for seen in told:

@@ -24,7 +24,7 @@ KEPT = (0.0, 0.5, 0.9)  # the chance that what was not flushed is there all the 
 MUTANT_CUTS = 60  # moments until each mutant must have been caught
 MUTANTS = [
     ("writer_from_its_start", "synchronous=OFF", "acknowledged and not there|damaged|does not open"),
-    ("writer_from_its_start", "synchronous=NORMAL", "acknowledged and not there"),
+    ("writer_from_its_start", "synchronous=NORMAL", "acknowledged and not there|lost what was acknowledged"),
     ("shard", "snapshot without fsync", "expected a snapshot of"),
     ("shard", "snapshot without folder fsync", "expected a snapshot of"),
     ("blobs", "blob without folder fsync", "acknowledged and not there"),
