@@ -182,6 +182,7 @@ def test_a_reader_waits_for_the_writer_and_cannot_write(tmp_path: Path) -> None:
 def test_the_log_is_moved_into_the_database_and_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.store.checkpoint.PASSIVE_BYTES", 100_000)
     monkeypatch.setattr("actors.store.checkpoint.TRUNCATE_BYTES", 400_000)
+    monkeypatch.setattr("actors.store.checkpoint.CUT_WAIT_MS", 20_000)  # a move that is under way on a slow disk is waited for
     house = StoreHouse(tmp_path).people()
     longest = 0
     for n in range(40):
