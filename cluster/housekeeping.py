@@ -31,6 +31,7 @@ LOGS_LOOK_S = 300.0
 DIED_QUIET_S = 300.0  # a child that dies again within this is no news; each death has its record all the same
 _RECENT, _OLD_S = 10, 3600.0  # records that are looked at for those of the root, and their age
 _OLD_PIDS = 500  # process ids whose names are remembered
+_REPLICA_TITLES = ("ServeRepli", "SERVE_REPL")  # of one that died before anybody knew whose it was, as the kernel cuts its name
 _KILLED_BY_RAY = 1  # exit code of a worker that was ended by `ray.kill`, or by Ray itself
 
 
@@ -140,7 +141,8 @@ class Housekeeping:
         return gone.pid in self._names or code != _KILLED_BY_RAY  # Serve ends replicas, and Ray spare workers, that way
 
     def _record(self, gone: Exit) -> None:
-        name = self._names.get(gone.pid) or gone.title.removeprefix("ray::") or "a worker of Ray's"
+        title = gone.title.removeprefix("ray::")
+        name = self._names.get(gone.pid) or ("Serve replica" if title in _REPLICA_TITLES else title) or "a worker of Ray's"
         lines = last_lines(self._settings.ray_dir, gone.pid, self._settings.path("logs"))
         crash = self._crashes.keep(name, gone.pid, gone.at, gone.status, "", lines)
         if crash is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 import psutil
 
 from cluster.environment import MARK
+
+_REPLICA = re.compile(r"ray::(?:ServeReplica:|SERVE_REPLICA::)([^:#.]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,23 @@ def of_instance(ray_dir: str, without: Iterable[int] = ()) -> dict[int, Proc]:
                 if held is not None:
                     found[pid] = held
                     grew = True
+    return found
+
+
+def application_of(title: str) -> str | None:
+    """Whose replica a process with this title is, by the names that Ray gives it: of the actor, and of its class once that runs."""
+    found = _REPLICA.match(title)
+    return found[1] if found else None
+
+
+def serve_replicas(ray_dir: str) -> dict[int, str]:
+    """The processes of Serve's replicas of the instance with this Ray folder, each with its application. Some milliseconds."""
+    mark = f"{MARK}={ray_dir}".encode()
+    found: dict[int, str] = {}
+    for process in psutil.process_iter(["cmdline"]):
+        name = application_of((process.info["cmdline"] or [""])[0])
+        if name is not None and _marked(process.pid, mark):
+            found[process.pid] = name
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from cluster import applications
 from cluster.applied import Applied
 from cluster.groups import Groups
+from cluster.processes import serve_replicas
 from cluster.standing import Standing
 from cluster.tree import Child, spec_hash
 from perenne import names
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S, FIRST_LOOK_S = 3.0, 0.5  # between looks at Serve: when all is well, and otherwise
 LOOK_WITHIN_S = 4.0
+KNOWN_WITHIN_S, KNOW_AGAIN_S = 10.0, 2.0  # how long after its birth a replica's process is looked for, and how often
 ANSWER_WITHIN_S = 2.0  # of the edge's port
 DEPLOY_AGAIN_S = 15.0  # an application that is missing or failed to deploy is handed to Serve again after this
 DEPLOY_FIRST_S = 60.0  # Serve was never seen with any of them: its start takes as long as the machine is slow
@@ -54,16 +56,23 @@ class Seen:
 
 
 class Serving:
-    """`begin` runs blocking work in a thread, at most once at a time under one key."""
+    """`begin` runs blocking work in a thread, at most once at a time under one key; `know` is told whose a process is."""
 
     def __init__(
-        self, settings: Settings, standings: Mapping[str, Standing], applied: Applied, groups: Groups, begin: Begin
+        self,
+        settings: Settings,
+        standings: Mapping[str, Standing],
+        applied: Applied,
+        groups: Groups,
+        begin: Begin,
+        know: Callable[[int, str], None],
     ) -> None:
         self._settings, self._applied, self._groups, self._begin = settings, applied, groups, begin
         self._standings = {name: standing for name, standing in standings.items() if standing.child.kind == "application"}
         self._replicas = {name: Replicas(self._wanted(name)) for name in self._standings}
         self._handed: set[str] = set()  # those that this Supervisor handed over, which may be seen missing
         self._taken: set[str] = set()  # those that were taken out of Serve because their group is held
+        self._know, self._know_until, self._knew_at = know, 0.0, 0.0
         self.seen = Seen()
 
     def _wanted(self, name: str) -> int:
@@ -113,6 +122,7 @@ class Serving:
         except Exception as error:
             log.warning("Serve did not say how it is: %s", error)
             return
+        await self._know_processes(replicas)
         missing = False
         for name, standing in self._standings.items():
             for _ in range(self._replicas[name].meet(replicas.get(name, frozenset()))):
@@ -125,6 +135,16 @@ class Serving:
         patience_s = DEPLOY_AGAIN_S if self.seen.states else DEPLOY_FIRST_S
         if missing and (time.monotonic() - self._applied.deployed_at > patience_s or self._let_off()):
             self._begin("Serve", self.deploy)
+
+    async def _know_processes(self, replicas: Mapping[str, frozenset[str]]) -> None:
+        """Whose each process is, so that its crash is told by name. Looked for while there are new ones: a process gets its name late."""
+        now = time.monotonic()
+        if any(replicas.get(name, frozenset()) - self._replicas[name].there for name in self._standings):
+            self._know_until = now + KNOWN_WITHIN_S
+        if now < self._know_until and now - self._knew_at >= KNOW_AGAIN_S:
+            self._knew_at = now
+            for pid, name in (await asyncio.to_thread(serve_replicas, self._settings.ray_dir)).items():
+                self._know(pid, name)
 
     def _let_off(self) -> bool:
         """Whether one that was taken out is not held any more: it is handed over now."""

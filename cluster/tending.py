@@ -65,7 +65,7 @@ class Tending:
             Escalation(hold_s=limits.hold_s, hold_max_s=limits.hold_max_s),
             self._note_of_group,
         )
-        self._serving = Serving(settings, self._standings, self._applied, self._groups, self._begin)
+        self._serving = Serving(settings, self._standings, self._applied, self._groups, self._begin, self._know)
         self._keeping = Housekeeping(settings, self._standings, self.events, self._act)
         self._looking: asyncio.Task[None] | None = None
         self._ending = False
@@ -288,6 +288,9 @@ class Tending:
         """What is told of a held group names the record of the last crash in it."""
         record = self._keeping.last_record_of(s.child.name for s in self._standings.values() if s.child.in_group == subject)
         self.events.note(kind, subject, detail, until=until, record=record if kind == "group_held" else "")
+
+    def _know(self, pid: int, name: str) -> None:
+        self._keeping.know(pid, name)
 
     def _ensure(self, standing: Standing) -> None:
         """Find or make the actor; one that runs other code or another configuration is ended first."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cluster import applications, serving, spawning
+from cluster.processes import application_of
 from cluster.serving import Replicas
 from cluster.tending import Tending
 from perenne import names
@@ -112,6 +113,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 
     monkeypatch.setattr(applications, "answers", answers)
     monkeypatch.setattr(serving, "DEPLOY_AGAIN_S", 0.0)
+    monkeypatch.setattr(serving, "serve_replicas", lambda ray_dir: {4_321: "edge", 4_322: "language"})
     made = House(load_settings({"PERENNE_HOME": str(tmp_path)}), serve)
     monkeypatch.setattr("time.time", lambda: made.now)
     made.tending._serving.deploy()
@@ -189,3 +191,21 @@ async def test_of_several_replicas_those_that_are_up_stay_up(house: House) -> No
     assert ("group_held", "edge") in house.events
     assert ("take out", "edge") not in house.serve.done
     assert house.edge.state == "degraded"
+
+
+async def test_the_crash_of_a_replica_is_told_by_the_name_of_its_application(house: House) -> None:
+    assert (house.tending._keeping._names[4_321], house.tending._keeping._names[4_322]) == ("edge", "language")
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("ray::ServeReplica:edge:Edge", "edge"),
+        ("ray::SERVE_REPLICA::language#Language#x1y2.initialize", "language"),
+        ("ray::ServeController", None),
+        ("ray::RunHost", None),
+        ("python", None),
+    ],
+)
+def test_whose_replica_a_process_is_stands_in_its_title(title: str, name: str | None) -> None:
+    assert application_of(title) == name
