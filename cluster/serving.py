@@ -139,7 +139,8 @@ class Serving:
     async def _know_processes(self, replicas: Mapping[str, frozenset[str]]) -> None:
         """Whose each process is, so that its crash is told by name. Looked for while there are new ones: a process gets its name late."""
         now = time.monotonic()
-        if any(replicas.get(name, frozenset()) - self._replicas[name].there for name in self._standings):
+        new = any(replicas.get(name, frozenset()) - self._replicas[name].there for name in self._standings)
+        if new or any(state != "RUNNING" for state, _ in self.seen.states.values()):
             self._know_until = now + KNOWN_WITHIN_S
         if now < self._know_until and now - self._knew_at >= KNOW_AGAIN_S:
             self._knew_at = now

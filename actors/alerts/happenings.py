@@ -86,7 +86,7 @@ def _began(event: SupervisionEvent) -> list[Signal]:
     name = {"child_died": "child.died", "child_hung": "child.hang_ended", "group_held": "group.held"}.get(event.kind)
     if name is None:
         return []
-    detail = event.detail[:1].upper() + event.detail[1:].rstrip(".") + "."
+    detail = event.detail.rstrip(".") + "."
     if event.record:
         detail += f" Its record is {event.record}."
     return [Signal(name=name, subject=event.subject, value=1.0, detail=detail)]
