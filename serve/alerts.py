@@ -1,15 +1,27 @@
-"""Routes of alerts: an operator's alone. Where messages go is set on the PC itself (`perenne channels`); no secret of a channel comes
-by here."""
+"""Routes of alerts: an operator's alone. Where messages go is set on the PC itself (`perenne channels add`); no address and no secret of
+a channel comes by here."""
 
 import time
 
 from starlette.responses import Response
 
-from perenne.messages.alert_commands import AcknowledgeAlert, CreateSilence, DeleteSilence, RedeliverDelivery, TestAlert
-from perenne.messages.alerts import AlertState, DeliveryState
+from perenne import names
+from perenne.messages.alert_commands import (
+    AcknowledgeAlert,
+    CreateSilence,
+    CreateSubscriber,
+    DeleteChannel,
+    DeleteSilence,
+    DeleteSubscriber,
+    RedeliverDelivery,
+    TestAlert,
+)
+from perenne.messages.alerts import AlertState, DeliveryState, Trial
 from serve.answers import json_answer
 from serve.asking import After, Limit, Reading, Writing
-from serve.bodies import AlertTestBody, SilenceBody
+from serve.bodies import AlertTestBody, SilenceBody, SubscriberBody
+
+_TRY_WITHIN_S = 75.0  # longer than the longest send
 
 
 async def list_alerts(ask: Reading, state: AlertState | None = None, limit: Limit = 100, after: After = None) -> Response:
@@ -79,10 +91,50 @@ async def list_channels(ask: Reading) -> Response:
     return json_answer(await ask.store.read("channels"))
 
 
+async def try_channel(ask: Writing, channel_id: str) -> Response:
+    """Send a message over a channel now, past what waits, and say what came back: `ok` false when it did not arrive."""
+    ask.caller.need_owner()
+    trial: Trial = await ask.edge.directory.call(names.NOTIFIER, "try_channel", timeout_s=_TRY_WITHIN_S, channel_id=channel_id)
+    return json_answer(trial)
+
+
+async def delete_channel(ask: Writing, channel_id: str) -> Response:
+    """Remove a channel, with who hears over it and what is on its way."""
+    ask.caller.need_owner()
+    gone = DeleteChannel(command_id=ask.command_id, user_id=ask.user_id, channel_id=channel_id)
+    return json_answer(await ask.store.write(gone))
+
+
 async def list_subscribers(ask: Reading) -> Response:
     """Who hears of what over which channel."""
     ask.caller.need_owner()
     return json_answer(await ask.store.read("subscribers"))
+
+
+async def create_subscriber(ask: Writing, body: SubscriberBody) -> Response:
+    """Have a channel told of something more."""
+    ask.caller.need_owner()
+    command = CreateSubscriber(
+        command_id=ask.command_id,
+        user_id=ask.user_id,
+        subscriber_id=ask.id("sub"),
+        name=body.name,
+        channel_id=body.channel,
+        events=tuple(body.events),
+        severity=body.severity,
+        quiet_from=body.quiet_from,
+        quiet_until=body.quiet_until,
+        time_zone=body.time_zone,
+        level=body.level,
+    )
+    return json_answer(await ask.store.write(command), 201)
+
+
+async def delete_subscriber(ask: Writing, subscriber_id: str) -> Response:
+    """Have it told no more; what is on its way to it goes too."""
+    ask.caller.need_owner()
+    gone = DeleteSubscriber(command_id=ask.command_id, user_id=ask.user_id, subscriber_id=subscriber_id)
+    return json_answer(await ask.store.write(gone))
 
 
 async def list_deliveries(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from perenne import names
+from perenne.messages.alerts import Severity
 from perenne.messages.records import Role, RunOptions, Scope
 from perenne.messages.search import Filters
 from serve.numbers import with_whole_numbers
@@ -17,6 +18,7 @@ FIELDS_MAX = 64  # of one object: a refusal names each unknown field, and must n
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX, pattern=r"\S")]
 IdOrName = Annotated[str, Field(min_length=1, max_length=300)]
 Said = Annotated[str, Field(max_length=names.MESSAGE_CHARS_MAX)]
+Clock = Annotated[str, Field(max_length=5, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -140,6 +142,31 @@ class SilenceBody(Body):
     )
     for_s: FiniteFloat = Field(gt=0, le=366 * 86_400)
     reason: str = Field(default="", max_length=NAME_CHARS_MAX)
+
+
+class SubscriberBody(Body):
+    model_config = example(
+        name="backups by mail",
+        channel="chn_0190b2f4c8e07a6b9d5e1f2c3a4b5d6e",
+        events=["backup.*"],
+        severity="info",
+        quiet_from="22:00",
+        quiet_until="07:00",
+        time_zone="Europe/Madrid",
+    )
+    name: Name
+    channel: str = Field(min_length=1, max_length=NAME_CHARS_MAX, description="The id of a channel.")
+    events: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(default=[], max_length=100, fail_fast=True)
+    severity: Severity = Field(default="warning", description="The least that is heard.")
+    quiet_from: Clock | None = Field(default=None, description="From here to `quiet_until` all but critical messages wait.")
+    quiet_until: Clock | None = None
+    time_zone: str = Field(default="UTC", min_length=1, max_length=100)
+    level: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="0 hears at once; 1, 2, … when nobody acknowledged a critical alert.",
+    )
 
 
 class RetryBody(Body):

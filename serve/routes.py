@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.routing import Match
 
 from perenne.errors import NotFound
-from perenne.messages.alerts import Alert, Channel, Delivery, Silence, Subscriber
+from perenne.messages.alerts import Alert, Channel, Delivery, Silence, Subscriber, Trial
 from perenne.messages.backups import Backup, RestoreSteps, Schedule
 from perenne.messages.commands import Deleted, MessagePosted
 from perenne.messages.health import TreeStatus
@@ -172,7 +172,11 @@ TABLE: tuple[Line, ...] = (
     Line("POST", "/api/silences", "admin", alerts.create_silence, Silence, 201),
     Line("DELETE", "/api/silences/{silence_id}", "admin", alerts.delete_silence, Deleted),
     Line("GET", "/api/channels", "admin", alerts.list_channels, list[Channel]),
+    Line("POST", "/api/channels/{channel_id}/test", "admin", alerts.try_channel, Trial),
+    Line("DELETE", "/api/channels/{channel_id}", "admin", alerts.delete_channel, Deleted),
     Line("GET", "/api/subscribers", "admin", alerts.list_subscribers, list[Subscriber]),
+    Line("POST", "/api/subscribers", "admin", alerts.create_subscriber, Subscriber, 201),
+    Line("DELETE", "/api/subscribers/{subscriber_id}", "admin", alerts.delete_subscriber, Deleted),
     Line("GET", "/api/deliveries", "admin", alerts.list_deliveries, Page[Delivery]),
     Line("POST", "/api/deliveries/{delivery_id}/redeliver", "admin", alerts.redeliver, Delivery, 202),
     Line("GET", "/api/keys", "admin", access_keys.list_keys, list[Key]),

@@ -22,6 +22,7 @@ from actors.store.migrate import migrate
 from perenne import names
 from perenne.errors import InvalidRequest, NotFound
 from perenne.ids import new_id
+from perenne.messages.alerts import Trial
 from perenne.messages.backups import Backup, Schedule
 from perenne.messages.commands import (
     AppendRunEvents,
@@ -75,6 +76,24 @@ class Keeping:
 
     async def schedules(self) -> tuple[Schedule, ...]:
         return (Schedule(name="backup", cron="0 * * * *", next_at=1_795_685_400.0),)
+
+
+class Notifying:
+    """A sender of messages over one channel, whose sink takes all but what it was told to refuse."""
+
+    def __init__(self) -> None:
+        self.woken = 0
+        self.refuses = ""
+
+    async def wake(self) -> None:
+        self.woken += 1
+
+    async def try_channel(self, channel_id: str) -> Trial:
+        if channel_id != "chn_1":
+            raise NotFound("channel", channel_id)
+        return Trial(
+            channel_id=channel_id, ok=not self.refuses, words=self.refuses or "taken", status=503 if self.refuses else 200
+        )
 
 
 class Answering:
@@ -201,6 +220,7 @@ class House:
     language: FakeLanguage
     embedder: FakeEmbedder
     ingest: Ingest
+    notifier: Notifying
     address: str = ""
     app: Any = None
     server: uvicorn.Server | None = None
@@ -322,6 +342,7 @@ async def house_in(folder: Path, dist: Path | None = None, **edge: Any) -> Async
     store = Store(directory)
     lay_database(settings.database_url)
     tree, language, embedder, ingest, runs = Tree(), FakeLanguage(), FakeEmbedder(), Ingest(), Answering(store)
+    notifier = Notifying()
     directory.put(names.SUPERVISOR, tree)
     writer = StoreWriter(names.STORE_WRITER, settings, directory)
     directory.put(names.STORE_WRITER, writer)
@@ -331,9 +352,10 @@ async def house_in(folder: Path, dist: Path | None = None, **edge: Any) -> Async
     directory.put(names.BACKUP_KEEPER, Keeping())
     directory.put(names.RUN_HOST, runs)
     directory.put(names.INGEST_HOST, ingest)
+    directory.put(names.NOTIFIER, notifier)
     directory.put(names.LANGUAGE, language)
     directory.put(names.EMBEDDING, embedder)
-    house = House(settings, directory, store, runs, tree, language, embedder, ingest)
+    house = House(settings, directory, store, runs, tree, language, embedder, ingest, notifier)
     await _furnish(house)
     house.app = build_app(settings, directory, *([dist] if dist else []))
     port = free_port()

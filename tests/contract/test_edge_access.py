@@ -26,7 +26,7 @@ _FILLED = {
     "{project}": "nobodys", "{document_id}": "doc_none", "{conversation_id}": "cnv_none", "{run_id}": "run_none", "{job_id}": "job_none",
     "{message_id}": "msg_none", "{key_id}": "key_none", "{model:path}": "none",
     "{watch_id}": "wat_none", "{upload_id}": "upl_none", "{backup_id}": "none", "{alert_id}": "alr_none", "{silence_id}": "sil_none",
-    "{delivery_id}": "dlv_none",
+    "{delivery_id}": "dlv_none", "{channel_id}": "chn_none", "{subscriber_id}": "sub_none",
 }  # fmt: skip
 
 

@@ -63,9 +63,58 @@ async def test_no_secret_of_a_channel_comes_over_http(house: House) -> None:
         assert (await http.get("/api/channels")).json()[0]["address"] == "https://hooks.example.org/…"
 
 
+async def test_a_channel_is_tried_told_of_more_or_less_and_removed_over_http(house: House) -> None:
+    await furnish(house)
+    async with house.http() as http:
+        tried = (await http.post("/api/channels/chn_1/test")).json()
+        assert (tried["ok"], tried["words"]) == (True, "taken")
+        house.notifier.refuses = "HTTP 503"
+        assert (await http.post("/api/channels/chn_1/test")).json()["ok"] is False
+        assert (await http.post("/api/channels/chn_none/test")).status_code == 404
+
+        body = {"name": "backups", "channel": "chn_1", "events": ["backup.*"], "severity": "info"}
+        hours = {"quiet_from": "22:00", "quiet_until": "07:00", "time_zone": "Europe/Madrid"}
+        headers = {"Idempotency-Key": "an old program's own"}
+        made = [await http.post("/api/subscribers", json=body | hours, headers=headers) for _ in range(2)]
+        assert [each.status_code for each in made] == [201, 201]
+        subscriber = made[0].json()
+        assert made[1].json() == subscriber
+        assert {name: subscriber[name] for name in ("events", "severity", *hours)} == {
+            "events": ["backup.*"],
+            "severity": "info",
+            **hours,
+        }
+        for wrong, status in (
+            ({"channel": "chn_none"}, 404),
+            ({"events": ["No Event"]}, 400),
+            ({"quiet_from": "22:00"}, 400),
+            ({"quiet_from": "25:00", "quiet_until": "07:00"}, 422),
+            ({"time_zone": "Europe/Nowhere"}, 400),
+            ({"severity": "loud"}, 422),
+            ({"level": 11}, 422),
+        ):
+            assert (await http.post("/api/subscribers", json=body | wrong)).status_code == status, wrong
+        assert (await http.delete(f"/api/subscribers/{subscriber['id']}")).status_code == 200
+        assert [each["id"] for each in (await http.get("/api/subscribers")).json()] == ["sub_1"]
+
+        assert (await http.delete("/api/channels/chn_1")).status_code == 200
+        for path in ("channels", "subscribers", "deliveries"):
+            left = (await http.get(f"/api/{path}")).json()
+            assert (left["items"] if path == "deliveries" else left) == [], path
+        assert (await http.delete("/api/channels/chn_1")).status_code == 404
+
+
 async def test_alerts_are_the_owners_alone(house: House) -> None:
     await furnish(house)
     for key in ("other", "bound", "reader", "writer"):
         async with house.http(key) as http:
             for path in ("alerts", "alerts/alr_1", "silences", "channels", "subscribers", "deliveries"):
                 assert (await http.get(f"/api/{path}")).status_code == 403, (key, path)
+            subscriber = {"name": "mine", "channel": "chn_1"}
+            for method, path, body in (
+                ("POST", "channels/chn_1/test", None),
+                ("POST", "subscribers", subscriber),
+                ("DELETE", "subscribers/sub_1", None),
+                ("DELETE", "channels/chn_1", None),
+            ):
+                assert (await http.request(method, f"/api/{path}", json=body)).status_code == 403, (key, path)

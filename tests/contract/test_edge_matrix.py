@@ -26,6 +26,7 @@ from tests.contract.edge_house import BACKUP, House, house_in, make_key, secret,
 
 OPEN = {("GET", path) for path in ("/livez", "/readyz", "/docs", "/docs/{name}", "/openapi.json")}
 EVERY = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
+OF_THE_INSTANCE = ("alert_id", "silence_id", "delivery_id", "channel_id", "subscriber_id")
 MARK = "zanzibar"  # a word of the owner's: it may stand in nobody else's answer
 
 
@@ -96,7 +97,7 @@ async def stocked(house: House, key: str, label: str, project: str | None = None
             "project": project, "document_id": added["document"]["id"], "job_id": added["job"]["id"], "conversation_id": f"cnv_{label}",
             "run_id": posted["run"]["id"], "message_id": posted["reply"]["id"], "key_id": made["key"]["id"],
             "file_id": added["document"]["id"], "store_id": project, "vector_store_id": project, "model": f"perenne:{project}",
-            "backup_id": BACKUP.id, **dict.fromkeys(("alert_id", "silence_id", "delivery_id"), "of_the_instance"),
+            "backup_id": BACKUP.id, **dict.fromkeys(OF_THE_INSTANCE, "of_the_instance"),
         }  # fmt: skip
         begun = await http.post(f"/api/projects/{project}/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "9"})
         ids["upload_id"] = begun.json()["id"]
