@@ -99,7 +99,7 @@ class RunningInstance:
             self.words.append(line.rstrip("\n"))
 
     def _last_log(self) -> str:
-        return "\n".join(path.read_text(errors="replace")[-1500:] for path in sorted((self.home / "logs").glob("*.log")))
+        return "\n".join(path.read_text(errors="replace")[-1500:] for path in sorted((self.home / "logs").glob("*.[lj]*")))
 
     def said(self, beginning: str) -> str | None:
         return next((line for line in self.words if line.startswith(beginning)), None)

@@ -16,6 +16,7 @@ from tests.live.running import RunningInstance, free_port, mark_of_run
 
 PERENNE = Path(sys.executable).with_name("perenne")
 FILE_FIELDS = {"path", "document_id", "state", "reason", "code", "chunks"}
+EVERY_PART = frozenset(("edge", "RunHost", "StoreWriter", "StoreReader-0", "IndexShard", "embedding", "language"))
 HIT_FIELDS = {"document_id", "external_id", "title", "page", "start", "end", "text", "score"}
 GUIDE = """# The lighthouse of Cabo Verano
 
@@ -202,3 +203,53 @@ def test_an_instance_that_does_not_run_is_said_with_how_to_start_it(instance: Ru
     assert "perenne up" in sentence(perenne(instance, "projects", "list", "--json", **elsewhere), Exit.AWAY)
     assert "perenne up" in sentence(perenne(instance, "ask", "Anything?", "--json", **elsewhere), Exit.AWAY)
     assert time.monotonic() - begun < 20.0  # two programs' starts on a busy PC
+
+
+def test_one_question_is_followed_by_its_id_through_every_process(
+    instance: RunningInstance, added: subprocess.CompletedProcess[str], project: str
+) -> None:
+    assert "cabo-verano.md" in added.stdout, added.stderr
+    asked = ""
+    for _ in range(3):  # on a PC that is busy, a search may go on without the half that is late
+        asked = mark_of_run()
+        lines = followed(instance, project, asked)
+        if set(map(part_of, lines)) >= EVERY_PART:
+            break
+    assert set(map(part_of, lines)) >= EVERY_PART, lines
+    for part in ("edge", "RunHost"):
+        assert any(part_of(line) == part and "run_id" in line and "request_id" in line for line in lines), part
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    for path in (instance.home / "logs").iterdir():
+        assert asked not in path.read_text(errors="replace"), path
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def followed(instance: RunningInstance, project: str, word: str) -> list[dict[str, Any]]:
+    """Ask a question that has this word in it; what the logs say of it, once the host of answers has said all."""
+    request_id = f"followed-{mark_of_run()}"
+    sent = {"text": f"When was the lighthouse of Cabo Verano built? {word}", "project": project, "options": {"grounded": True}}
+    with instance.client(timeout_s=240.0) as http:
+        posted = http.post(f"/api/conversations/cnv_{word}/messages", json=sent, headers={"X-Request-ID": request_id})
+        assert posted.raise_for_status().headers.get_list("x-request-id") == [request_id]
+        run = posted.json()["run"]["id"]
+        assert instance.until(lambda: http.get(f"/api/runs/{run}").json()["state"] not in ("queued", "running"), 240)
+        assert len(http.get("/livez").headers.get_list("x-request-id")) == 1
+    lines: list[dict[str, Any]] = []
+
+    def all_said() -> (
+        bool
+    ):  # it says so a moment after the end is on disk, and so can be read; a nudge may be slower than the sweep
+        lines[:] = objects(perenne(instance, "logs", "--request", request_id, "--json"))
+        said = {line["message"].partition(",")[0] for line in lines if line["actor"] == "RunHost"}
+        return {"there is a run to answer", "the answer is done"} <= said
+
+    assert instance.until(all_said, 60), lines
+    assert {line.get("request_id") for line in lines} <= {request_id, None}
+    assert {line.get("run_id") for line in lines} <= {run, None}
+    return lines
+
+
+def part_of(line: dict[str, Any]) -> str:
+    """Whose line it is; shards are told apart by space and number."""
+    actor: str = line["actor"]
+    return "IndexShard" if actor.startswith("IndexShard-") else actor
