@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from actors.store.alert_rows import delivery_of
@@ -32,6 +32,7 @@ _FIND_ONE = Prepared(
     select(commands.c.id, commands.c.body, commands.c.result, commands.c.seq).where(commands.c.id == bindparam("id_")), "id_"
 )
 _INSERT = Prepared(insert(commands), "id", "body", "result", "seq", "created_at")
+_NEWEST = select(func.coalesce(func.max(commands.c.created_at), 0.0))
 _PURGE = delete(commands).where(
     commands.c.id.in_(
         select(commands.c.id)
@@ -115,6 +116,11 @@ def _answer_of(conn: Connection, command: c.Command, result: str) -> Any:
         token = getattr(command, "lease_token", None)
         return job_of(rows[0], for_holder=rows[0].lease_token == token) if rows else errors.LeaseLost(content)
     return whole_of(conn, kind, content)
+
+
+def newest(conn: Connection) -> float:
+    """When the last of them was written; 0 before the first."""
+    return float(conn.execute(_NEWEST).scalar_one())
 
 
 def purge(conn: Connection, before: float, spared: str = "") -> int:

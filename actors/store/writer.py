@@ -127,7 +127,8 @@ class WriterCore:
                     origin = uuid_utils.uuid4().hex
                     write_meta(conn, "origin", origin)
                 self._counters = Counters(conn, origin)
-            self._head = self._counters.seq
+                self._began_at = max(self._clock.now(), remembered.newest(conn))
+            self._began, self._head = self._clock.monotonic(), self._counters.seq
             if path is not None:
                 self._checkpointer = Checkpointer(path)
         except BaseException as error:
@@ -420,7 +421,7 @@ class WriterCore:
             outcomes.append(outcome_of(command_id, answer, seq))
             if not self._mutants.no_dedup:
                 first[command_id] = (item.body, answer, seq)
-                rows.append(remembered.row_of(command_id, item.body, answer, seq, work.now))
+                rows.append(remembered.row_of(command_id, item.body, answer, seq, self._time_of_ids()))
         work.write_feed()
         if rows:
             remembered.remember(conn, rows)
@@ -457,16 +458,17 @@ class WriterCore:
             if overdue_s > (PURGE_PERIOD_S if self._waiting else 0.0):  # under a load without a pause it is done all the same
                 with self._conn.begin():
                     spared = "" if self._acknowledged is None else self._acknowledged.command_id
-                    gone = remembered.purge(self._conn, self._surely_past() - names.COMMAND_ID_KEPT_S, spared)
+                    gone = remembered.purge(self._conn, self._time_of_ids() - names.COMMAND_ID_KEPT_S, spared)
                 if gone < remembered.PURGE_ROWS:
                     self._purged = time.monotonic()
         except Exception as error:
             log.warning("keeping the database in order failed: %s", error)
             self._drop_connection()
 
-    def _surely_past(self) -> float:
-        """Now, as far as it has passed: a clock set years ahead makes no id old."""
-        return min(self._clock.now(), self._began_at + self._clock.monotonic() - self._began)
+    def _time_of_ids(self) -> float:
+        """The time by which ids are remembered and forgotten: it goes on by what passes, and never back. So one that came while the
+        clock was wrong, by years ahead or behind, is as old as it is."""
+        return self._began_at + self._clock.monotonic() - self._began
 
 
 def _count(items: list[Item], outcomes: list[Outcome] | None, seconds: float) -> None:

@@ -14,6 +14,7 @@ from actors.store import remembered
 from actors.store.mutants import Mutants
 from actors.store.writer import PURGE_PERIOD_S, WriterCore
 from perenne import names
+from perenne.clock import ManualClock
 from perenne.errors import Busy, CommandReused, Conflict, InvalidRequest, NotFound, StorageFailed, TooLarge, Unavailable
 from perenne.messages import commands as c
 from tests.unit.store.store_house import StoreHouse
@@ -95,6 +96,33 @@ def test_a_clock_set_years_ahead_makes_no_id_old(house: StoreHouse) -> None:
     house.send(conversation("c2"))
     house.writer.close()
     assert ("cmd-c1",) in house.rows("SELECT id FROM commands")
+
+
+def test_an_id_that_came_while_the_clock_was_years_behind_is_not_old_once_it_is_right(house: StoreHouse) -> None:
+    """A PC without a battery starts in 1970: what was sent before its clock was set was forgotten at once, and done twice."""
+    house.clock.set(-30 * 365 * 86_400.0)
+    house.send(conversation("c1"))
+    house.clock.set(30 * 365 * 86_400.0)
+    house.writer._purged = -1e9
+    house.send(conversation("c2"))
+    house.writer.close()
+    assert ("cmd-c1",) in house.rows("SELECT id FROM commands")
+
+
+def test_the_age_of_an_id_goes_on_from_the_newest_when_a_writer_starts_with_its_clock_behind(house: StoreHouse) -> None:
+    house.send(conversation("c1"))
+    house.close()
+    behind = ManualClock(house.clock.now() - 30 * 365 * 86_400.0)
+    core = WriterCore(house.url, clock=behind)
+    core.open()
+    behind.advance(names.COMMAND_ID_KEPT_S + 1)
+    core.submit((conversation("c2"),)).result(20)
+    core._purged = -1e9
+    core.submit((conversation("c3"),)).result(20)
+    core.close()
+    known = StoreHouse(house.home)
+    assert [row[0] for row in known.rows("SELECT id FROM commands WHERE id LIKE 'cmd-c_' ORDER BY id")] == ["cmd-c2", "cmd-c3"]
+    known.close()
 
 
 def test_a_command_that_fails_leaves_its_neighbours_alone(house: StoreHouse) -> None:
