@@ -8,16 +8,19 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from perenne.cli.console import Json, default_address
 from perenne.cli.troubles import Exit, tell
-from perenne.errors import NotFound, PerenneError, Unavailable
+from perenne.errors import InvalidRequest, NotFound, PerenneError, Unavailable
 from perenne.messages.backups import Backup, BackupVerified, Schedule
 from perenne.schedules import age_words, next_time, one_line, read_schedules
 from perenne.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from actors.backups import moments
 
 T = TypeVar("T")
 
@@ -132,29 +135,36 @@ def _ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
 def list_(target: Target = None, as_json: Json = False) -> None:
     """The backups that there are, the newest first."""
     from actors.backups.contents import shown
+    from actors.backups.moments import Run, run_of
     from actors.backups.repository import Repository
 
-    def work() -> tuple[str, list[Backup], list[Any]]:
+    def work() -> tuple[str, list[tuple[Backup, Run]], list[Any]]:
         settings = load_settings()
         where, passphrase = _place(settings, target)
         try:
             with Repository.open(where, passphrase) as repository:
-                return repository.target, [shown(each) for each in repository.list()], list(repository.damaged())
+                segments = repository.log.segments()
+                backups = [(shown(each), run_of(each, segments)) for each in repository.list()]
+                return repository.target, backups, list(repository.damaged())
         except NotFound:
             if target is not None:
                 raise
             return where, [], []
 
     where, backups, damaged = _done(work)
-    for backup in backups:
+    for backup, run in backups:
         if as_json:
-            _say(asdict(backup))
+            until = {"moments_until": run.reach_at, "moments_until_seq": run.reach} if run.segments else {}
+            _say({**asdict(backup), **until})
             continue
         gaps = f"  {backup.missing:,} files were missing" if backup.missing else ""
         typer.echo(
             f"{backup.id}  {age_words(backup.created_at):>12}  {backup.documents:>9,} documents  {backup.size_bytes / 1e6:>11,.1f} MB"
             f"  {backup.new_bytes / 1e6:>9,.1f} MB new{gaps}"
         )
+        if run.segments:
+            until = datetime.fromtimestamp(run.reach_at).astimezone()
+            typer.echo(f"  and any moment after it until {until.isoformat(timespec='seconds')} (change {run.reach:,})")
     for each in damaged:
         if as_json:
             _say({"id": each.id, "damaged": each.reason})
@@ -191,10 +201,17 @@ def verify(backup_id: BackupId = None, target: Target = None, as_json: Json = Fa
 def restore(
     backup_id: BackupId = None,
     target: Target = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", help="As it was at this time, such as 2026-11-26T10:00:00Z: the last commit at or before it."),
+    ] = None,
+    at_change: Annotated[
+        int | None, typer.Option("--at-change", help="As it was after this change of the feed.", min=0)
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Over a home that holds documents; its old database is kept.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring this home back as it was when a backup was made. Nothing may run on it; the home is PERENNE_HOME."""
+    """Bring this home back as it was when a backup was made, or at any moment after one. Nothing may run on it; the home is PERENNE_HOME."""
     from cluster.restoring import Restored
     from cluster.restoring import restore as bring_back
 
@@ -203,7 +220,9 @@ def restore(
         os.umask(0o077)
         Path(settings.home).mkdir(mode=0o700, parents=True, exist_ok=True)
         where, passphrase = _place(settings, target)
-        return bring_back(settings, where, passphrase, backup_id, force=force, tell=(lambda _: None) if as_json else _note)
+        tell = (lambda _: None) if as_json else _note
+        to = _moment(at, at_change)
+        return bring_back(settings, where, passphrase, backup_id, force=force, tell=tell, to=to)
 
     done = _done(work)
     if as_json:
@@ -213,9 +232,28 @@ def restore(
         f"{done.home} is as it was {datetime.fromtimestamp(done.backup.created_at):%Y-%m-%d %H:%M:%S}: {done.backup.documents:,} documents, "
         f"{done.checked.rows:,} rows, {done.checked.texts} searches and {done.checked.vectors} vector queries as then"
     )
+    if done.at is not None:
+        gaps = f"; {done.missing:,} files that came after the backup are not there, their text is" if done.missing else ""
+        reached = datetime.fromtimestamp(done.at).astimezone().isoformat(timespec="seconds")
+        typer.echo(f"and from there it was carried on to {reached} (change {done.seq:,}){gaps}")
     if done.kept:
         typer.echo(f"its old database is kept as {done.kept}: remove it once you miss nothing")
     typer.echo("start it: perenne up")
+
+
+def _moment(at: str | None, change: int | None) -> "moments.Target | None":
+    from actors.backups.moments import Target
+
+    if at is not None and change is not None:
+        raise InvalidRequest("--at and --at-change are two ways to say one moment: give one of them", "at")
+    if change is not None:
+        return Target(seq=change)
+    if at is None:
+        return None
+    try:
+        return Target(at_ms=int(datetime.fromisoformat(at).timestamp() * 1000))
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest(f"--at: expected a time such as 2026-11-26T10:00:00Z, got {at!r}", "at") from error
 
 
 def schedules(as_json: Json = False) -> None:
@@ -233,6 +271,7 @@ def schedules(as_json: Json = False) -> None:
 
 
 def _line(schedule: Schedule) -> str:
-    due = "never by itself" if schedule.next_at is None else f"next {datetime.fromtimestamp(schedule.next_at):%Y-%m-%d %H:%M}"
+    never = "all the time" if schedule.name == "log" else "never by itself"
+    due = never if schedule.next_at is None else f"next {datetime.fromtimestamp(schedule.next_at):%Y-%m-%d %H:%M}"
     good = f" ({schedule.last.detail})" if schedule.last is not None and schedule.last.ok else ""
     return f"{one_line(schedule, time.time())}{good}; {due}"

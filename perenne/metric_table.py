@@ -73,6 +73,9 @@ CHILD_READY = _gauge("perenne_child_ready", "1 when the child is ready, else 0",
 CHILD_QUEUE = _gauge("perenne_child_queue", "What waits or is in hand at the child", "child")
 CHILD_RESTARTS = _gauge("perenne_child_restarts", "Restarts that this Supervisor has seen", "child")
 CHILD_BYTES = _gauge("perenne_child_pss_bytes", "Memory of the child, what it shares counted by shares", "child")
+BACKUP_LOSS = _gauge(
+    "perenne_backup_loss_seconds", "How many seconds of commits the backups' target would lack, were the home lost now"
+)
 SCHEDULE_AGE = _gauge("perenne_schedule_age_seconds", "Since a schedule, such as backup or drill, last ended well", "schedule")
 SCHEDULE_OK = _gauge("perenne_schedule_ok", "1 when a schedule ended well the last time, else 0", "schedule")
 DISK_FREE = _gauge("perenne_disk_free_bytes", "What is free where the home is")

@@ -171,7 +171,8 @@ class OutgoingSettings(_Frozen):
 class BackupSettings(_Frozen):
     """Where backups go (`target`: a folder or a URL that fsspec knows; None: HOME/backups), when (`schedule`, and `drill` for the trial of a
     restore: five fields of cron in the PC's own time; empty: never by itself), and which stay: the newest of so many hours, days, weeks and
-    months. With a passphrase all is encrypted; lost, it takes the backups along."""
+    months. With a passphrase all is encrypted; lost, it takes the backups along. `moments_days`: SQLite's log is kept beside them, so that any
+    moment of so many days can be brought back; 0: it is not."""
 
     target: str | None = Field(default=None, repr=False)
     passphrase: str | None = Field(default=None, repr=False)
@@ -181,6 +182,7 @@ class BackupSettings(_Frozen):
     daily: int = Field(default=7, ge=0)
     weekly: int = Field(default=5, ge=0)
     monthly: int = Field(default=12, ge=0)
+    moments_days: int = Field(default=0, ge=0, le=366)
 
     @field_validator("schedule", "drill")
     @classmethod

@@ -18,7 +18,7 @@ JOBS_WINDOW_S = 3_600.0  # failures within it count
 OF_TREE = ("child.held", "child.hung", "child.down", "child.degraded", "child.restarts")
 OF_PC = ("disk.room", "memory.free_share")
 OF_JOBS = ("jobs.failed", "jobs.stuck_s")
-OF_BACKUPS = ("backup.failed", "backup.age_s", "drill.failed", "migration.unguarded")
+OF_BACKUPS = ("backup.failed", "backup.age_s", "drill.failed", "migration.unguarded", "log.failed")
 OF_MODELS = ("model.failed", "model.missing")
 
 _DOWN = ("dead", "starting", "recovering", "waiting")
@@ -103,7 +103,7 @@ def backup_signals(schedules: tuple[Schedule, ...], now: float) -> tuple[Signal,
     good = max((each.good.ended_at for each in schedules if each.name == "backup" and each.good is not None), default=0.0)
     for each in schedules:
         last = each.last
-        if each.name in ("backup", "drill") and last is not None:
+        if each.name in ("backup", "drill", "log") and last is not None:
             detail = "" if last.ok else " ".join([last.detail, *last.faults])
             found.append(Signal(name=f"{each.name}.failed", value=float(not last.ok), detail=detail))
         if each.name == BEFORE and last is not None:

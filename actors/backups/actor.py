@@ -4,10 +4,13 @@ import asyncio
 import logging
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import ray
 
-from perenne import __version__, logs
+from perenne import __version__, logs, metrics
+from perenne import metric_table as table
+from perenne.client import ray_instrument
 from perenne.correlation import takes_ids
 from perenne.directory import Directory
 from perenne.errors import Unavailable
@@ -16,6 +19,9 @@ from perenne.messages.backups import Backup, Schedule
 from perenne.messages.health import Health
 from perenne.relief import give_back
 from perenne.settings import Settings
+
+if TYPE_CHECKING:
+    from actors.backups.shipping import Shipper
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +46,22 @@ class BackupKeeper:
         self._keeper = Keeper(settings, directory, __version__)
         self._rounds = Rounds(settings, self._keeper)
         self._keeper.note = self._rounds.noted
+        self._shipper: Shipper | None = None
+        self._ship(name, settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._life = Lifecycle(name, settings, directory, self._recover)
         self._life.begin()
+
+    def _ship(self, name: str, settings: Settings) -> None:
+        """Fetch the database's log where it is kept."""
+        from actors.backups import shipping
+
+        if settings.backups.moments_days == 0 or not settings.database_url.startswith("sqlite:"):
+            shipping.forget(settings)
+            return
+        shipper = self._shipper = shipping.Shipper(settings, lambda: self._keeper.repository(create=True))
+        metrics.look(lambda: metrics.tell(table.BACKUP_LOSS, shipper.loss_s))
+        metrics.begin(name, ray_instrument)
 
     def _recover(self) -> None:
         self._keeper.open()
@@ -56,7 +75,10 @@ class BackupKeeper:
         async def work() -> None:
             self._loop = asyncio.get_running_loop()
             started.set()
-            await self._rounds.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._rounds.run())
+                if self._shipper is not None:
+                    group.create_task(self._shipper.run())
 
         while True:
             try:

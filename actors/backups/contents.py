@@ -10,6 +10,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from actors.backups.before import TO
+from actors.backups.moments import AT, NOTE
 from actors.backups.repository import Cut as Label
 from actors.backups.repository import Manifest, Repository, Summary
 from perenne.errors import BackupDamaged
@@ -67,7 +68,7 @@ def store(
             seq=cut.seq,
             origin=cut.origin,
             counts=cut.counts,
-            notes={**(notes or {}), "missing": str(len(missing)), "cut_at": str(cut.at)},
+            notes={**(notes or {}), "missing": str(len(missing)), AT: str(cut.at), NOTE: cut.log},
         )
         return writer.commit(label)
 
@@ -108,7 +109,7 @@ def shown(summary: Summary) -> Backup:
     label = summary.cut
     return Backup(
         id=summary.id,
-        created_at=float(label.notes.get("cut_at", summary.created_at)),
+        created_at=float(label.notes.get(AT, summary.created_at)),
         kind=cast("DatabaseKind", label.database),
         revision=label.revision,
         origin=label.origin,

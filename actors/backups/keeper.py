@@ -129,7 +129,7 @@ class Keeper:
         rules = Retention(hourly=kept.hourly, daily=kept.daily, weekly=kept.weekly, monthly=kept.monthly)
         with self.repository() as repository:
             spare = spared(repository.list(), time.time())
-            return repository.prune(rules, spare=spare).removed
+            return repository.prune(rules, spare=spare, moments_days=kept.moments_days).removed
 
     async def _patient(self, method: str, **arguments: object) -> object:
         """A call of the reader that may take hours: it counts as moving for as long as it is under way."""

@@ -9,7 +9,7 @@
         repository.prune(Retention())
 
 What lies in the target: `repository.json` and a copy of it (`charter`), `manifests/ID`, `pieces/ab/cdef…`, `marks/` (who is at
-work), `incoming/` (half-written, dropped by the next prune), `damaged/` (what `mend` set aside)."""
+work), `log/` (`moments`), `incoming/` (half-written, dropped by the next prune), `damaged/` (what `mend` set aside)."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -25,6 +25,7 @@ from actors.backups import pieces, reading, retention, sweep
 from actors.backups.charter import Charter
 from actors.backups.manifest import Cut, FileEntry, Manifest, Summary
 from actors.backups.marks import Marks
+from actors.backups.moments import Log, unneeded
 from actors.backups.pieces import Pieces
 from actors.backups.reading import Finding, Report
 from actors.backups.retention import Retention
@@ -82,6 +83,7 @@ class Repository:
         self.target = storage.shown  # without a password
         self._pieces = Pieces(storage, self._seal)
         self._marks = Marks(storage, clock)
+        self.log = Log(storage, self._seal)  # what carries backups on to later moments
 
     @classmethod
     def open(cls, target: str, passphrase: str | None = None, create: bool = False, clock: Clock | None = None) -> Self:
@@ -191,13 +193,17 @@ class Repository:
         backed up, and durable. If it raises, `path` is as it was: BackupDamaged, StorageFailed."""
         reading.restore(entry, path, self._pieces, self._storage.threads, moved or _nothing)
 
-    def prune(self, retention: Retention, spare: Collection[str] = ()) -> Pruned:
+    def prune(self, retention: Retention, spare: Collection[str] = (), moments_days: float | None = None) -> Pruned:
         """Remove the backups that no rule keeps, then the pieces that none names. Those in `spare` stay whatever the rules say;
-        so do damaged ones (see `damaged`). Killed at any point it leaves every listed backup whole; run again it goes on."""
+        so do damaged ones (see `damaged`). Killed at any point it leaves every listed backup whole; run again it goes on.
+        With `moments_days`, the log's segments that no moment of those days needs go too, unless something is being read."""
         backups, _ = self._listed()
         kept = retained(backups, retention, spare)
         gone = tuple(backup.id for backup in backups if backup.id not in kept)
-        return self._remove(gone, kept)
+        pruned = self._remove(gone, kept)
+        if moments_days is not None and not pruned.skipped:
+            self.log.drop(unneeded(self._listed()[0], self.log.segments(), moments_days, self._clock.now()))
+        return pruned
 
     def delete(self, id: str) -> Pruned:
         """Remove one backup, damaged or not, and the pieces that only it named. NotFound; InvalidRequest for what is no id."""

@@ -17,6 +17,7 @@ from perenne.directory import Directory
 from perenne.errors import DeadlineExceeded
 from perenne.lifecycle import Lifecycle
 from perenne.line_owner import LineOwner
+from perenne.log_segments import FOLDER
 from perenne.messages.alerts import Alert, Channel, ChannelSecret, Delivery, JobFigures, Silence, Subscriber
 from perenne.messages.backups import Cut, CutChecked
 from perenne.messages.commands import Command, Outcome, StoreDocuments
@@ -69,6 +70,7 @@ class StoreWriter:
         from perenne.room import Room
 
         logs.begin(name, settings)
+        room = Room(settings.path("store"), settings.disk)
         self._core = WriterCore(
             settings.database_url,
             queue=settings.store.queue,
@@ -78,8 +80,9 @@ class StoreWriter:
             dumps=settings.path("store"),
             tell=self._at,
             guard=Guard(settings),
+            handover=settings.path("store", FOLDER) if settings.backups.moments_days else None,
+            room=room.shortage,
         )
-        room = Room(settings.path("store"), settings.disk)
         self._say_runs = say_runs
         self._refusal = Refusal(room.shortage if settings.store.url is None else lambda: None)
         self._moved: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}  # of each loop that follows: set at the next head

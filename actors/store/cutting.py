@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ SQLITE_FILE = "perenne.db"
 POSTGRESQL_FILE = "postgresql.dump"
 ROOM_BYTES = 64 << 20  # that must be left on the disk beside the copy
 FULL_TEXT = ("chunk_terms", "chunk_terms_total")  # tables that SQLAlchemy does not know
+PLACE_TRIES = 50  # to see the log twice without a commit between
 DUMP_S = 6 * 3_600.0  # the longest that a dump may take
 
 
@@ -48,8 +50,7 @@ def _cut_sqlite(path: Path, folder: Path) -> Cut:
     copy = folder / SQLITE_FILE
     size = path.stat().st_size if path.exists() else 0
     need_room(folder, size)
-    at = time.time()
-    copy_pages(path, copy)
+    log_place, at = copy_pages(path, copy)
     with contextlib.closing(connect_sqlite(copy, create=False, pragmas=("query_only=ON",))) as connection:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
@@ -58,11 +59,14 @@ def _cut_sqlite(path: Path, folder: Path) -> Cut:
     with engine.connect() as conn, conn.begin():
         made = _look(conn, "sqlite", copy.name, held_revision(engine) or "", at)
     _without_log(copy)
-    return made
+    return replace(made, log=log_place)
 
 
-def copy_pages(path: Path, copy: Path) -> None:
-    """All pages of an SQLite database in their places, of one moment. Writing goes on meanwhile; its log grows, and is moved later."""
+def copy_pages(path: Path, copy: Path) -> tuple[str, float]:
+    """All pages of an SQLite database in their places, of one moment. Writing goes on meanwhile; its log grows, and is moved later.
+
+    Returns the place in the log that the copy is at, as SALTS-FRAMES (empty when it can't be told: the log is empty or others write without
+    a pause), and a time by which all that is in it was committed."""
     copy.unlink(missing_ok=True)
     descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     os.close(descriptor)
@@ -71,9 +75,37 @@ def copy_pages(path: Path, copy: Path) -> None:
         contextlib.closing(connect_sqlite(copy, create=False, pragmas=("journal_mode=OFF", "synchronous=OFF"))) as target,
     ):
         try:
+            place = _begin_at_a_place(source, path)
+            at = time.time()
             source.backup(target)  # one step: in several, each commit of another process would begin it anew
         except Exception as error:
             raise StorageFailed(f"the database can't be copied to {copy.parent}: {error}") from error
+    return place, at
+
+
+def _begin_at_a_place(source: Any, path: Path) -> str:
+    """Open a read transaction on `source`; the place in the log that it sees."""
+    with contextlib.closing(connect_sqlite(path, create=False, pragmas=("query_only=ON",))) as aside:
+        for left in reversed(range(PLACE_TRIES)):
+            before = _place(aside, path)
+            source.execute("BEGIN")
+            source.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+            if before == _place(aside, path):
+                return before
+            if left:
+                source.execute("ROLLBACK")
+    return ""
+
+
+def _place(connection: Any, path: Path) -> str:
+    """How the log begins, and how many frames of it are committed (sqlite.org/fileformat2.html#walformat)."""
+    frames: int = connection.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()[1]
+    try:
+        with path.with_name(f"{path.name}-wal").open("rb") as log_file:
+            salts = log_file.read(24)[16:]
+    except FileNotFoundError:
+        return ""
+    return f"{salts.hex()}-{frames}" if len(salts) == 8 and frames > 0 else ""
 
 
 def _without_log(copy: Path) -> None:
@@ -165,7 +197,7 @@ def check_copy(url: str, made: Cut) -> CutChecked:
     """A copy, or a database that was restored from one, compared with what was recorded of it: SQLite's own integrity check, the rows
     of each table, the feed's head, and the questions. Of another version's copy the questions are left out: its full text is another."""
     path = sqlite_path(url)
-    faults = [] if path is None else _broken(path)
+    faults = [] if path is None else faults_of(path)
     if faults:
         return CutChecked(rows=0, texts=0, vectors=0, faults=tuple(faults))
     engine = reading_engine(url)
@@ -191,7 +223,7 @@ def check_copy(url: str, made: Cut) -> CutChecked:
     )
 
 
-def _broken(path: Path) -> list[str]:
+def faults_of(path: Path) -> list[str]:
     """What SQLite itself finds wrong with a file, in words."""
     try:
         with contextlib.closing(connect_sqlite(path, create=False, pragmas=("query_only=ON",))) as connection:

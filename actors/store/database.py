@@ -20,7 +20,7 @@ CACHE_KIB = 16_384  # page cache of one connection
 MMAP_BYTES = 256 << 20  # of the database, shared with the kernel's own cache
 
 
-def _sqlite() -> Any:
+def sqlite_module() -> Any:
     """The packaged build: the machine's own may be one of those that corrupt a log at its reset (3.7.0 to 3.51.2)."""
     from pysqlite3 import dbapi2
 
@@ -62,7 +62,7 @@ def sync_folder(folder: Path) -> None:
 
 def connect_sqlite(path: Path, *, create: bool, pragmas: tuple[str, ...]) -> Any:
     """A raw connection that leaves transactions to us."""
-    sqlite = _sqlite()
+    sqlite = sqlite_module()
     mode = "rwc" if create else "rw"
     try:
         connection = sqlite.connect(
@@ -83,7 +83,7 @@ def connect_sqlite(path: Path, *, create: bool, pragmas: tuple[str, ...]) -> Any
 def _sqlite_engine(path: Path, *, create: bool, pragmas: tuple[str, ...], begin: str, single: bool) -> Engine:
     engine = create_engine(
         "sqlite://",
-        module=_sqlite(),
+        module=sqlite_module(),
         creator=lambda: connect_sqlite(path, create=create, pragmas=pragmas),
         poolclass=StaticPool if single else NullPool,
         query_cache_size=2_000,

@@ -20,6 +20,7 @@ from actors.store.database import check_place, connect_sqlite, reading_engine, s
 from actors.store.feed import feed_head
 from actors.store.lock import WriterLock
 from actors.store.postgresql import first_line, hold_writer_lock
+from actors.store.reading import blob_hashes
 from actors.store.tables import metadata
 from actors.store.work import read_meta
 from perenne.errors import ConfigurationError, Conflict, StorageFailed, Unavailable
@@ -58,6 +59,12 @@ def counted(url: str) -> tuple[int, dict[str, int]]:
     """The feed's head, and the rows of each table."""
     with reading_engine(url).connect() as conn, conn.begin():
         return feed_head(conn), row_counts(conn)
+
+
+def files_named(url: str) -> frozenset[str]:
+    """The hashes of the files that a database's rows name."""
+    with reading_engine(url).connect() as conn, conn.begin():
+        return frozenset(blob_hashes(conn))
 
 
 def may_try(url: str) -> bool:

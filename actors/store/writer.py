@@ -23,6 +23,7 @@ from actors.store.acknowledged import LastAcknowledged
 from actors.store.checkpoint import Checkpointer
 from actors.store.database import check_place, sqlite_path, sync_folder, writing_engine
 from actors.store.handlers import HANDLERS
+from actors.store.handover import Handover
 from actors.store.lock import WriterLock
 from actors.store.migrate import Safeguard, migrate
 from actors.store.mutants import Mutants
@@ -65,7 +66,9 @@ class _Fenced(Exception):
 
 class WriterCore:
     """`open`, then `submit` from any thread. `on_commit` is called with the feed's head after each transaction, in the writer's thread;
-    `tell` with what `open` is at, when the database has to be migrated; then `guard` makes a backup first."""
+    `tell` with what `open` is at, when the database has to be migrated; then `guard` makes a backup first.
+    `handover`: a folder in which SQLite's log is copied for the backups before it is overwritten, unless `room`
+    says why there is no room for it."""
 
     def __init__(
         self,
@@ -77,6 +80,8 @@ class WriterCore:
         mutants: Mutants | None = None,
         on_commit: Callable[[int], None] | None = None,
         dumps: Path | None = None,
+        handover: Path | None = None,
+        room: Callable[[], str | None] = lambda: None,
         tell: Callable[[str], None] = log.info,
         guard: Safeguard | None = None,
     ) -> None:
@@ -98,6 +103,8 @@ class WriterCore:
         self._path: Path | None = None  # of SQLite's file
         self._conn: Connection | None = None
         self._checkpointer: Checkpointer | None = None
+        self._copies, self._room = handover, room
+        self._handover: Handover | None = None
         self._acknowledged: LastAcknowledged | None = None
         self._last_id = ""  # of the last command that the transaction in hand remembers
         self._thread: threading.Thread | None = None
@@ -112,6 +119,9 @@ class WriterCore:
             self._lock = WriterLock(path.with_suffix(".lock"))
             self._lock.acquire()
         try:
+            if path is not None and self._copies is not None:
+                self._handover = Handover(path, self._copies, room=self._room)
+                self._handover.begin()  # before anything else opens the database
             if path is not None:
                 self._acknowledged = LastAcknowledged(path)
                 self._acknowledged.check()
@@ -130,8 +140,10 @@ class WriterCore:
                 self._began_at = max(self._clock.now(), remembered.newest(conn))
             self._began, self._head = self._clock.monotonic(), self._counters.seq
             if path is not None:
-                self._checkpointer = Checkpointer(path)
+                self._checkpointer = Checkpointer(path, self._handover)
         except BaseException as error:
+            if self._handover is not None:
+                self._handover.close(seal=False)
             if path is not None:
                 self._lock.release()
             self._drop_connection()
@@ -158,6 +170,8 @@ class WriterCore:
             self._acknowledged.close()
         if self._checkpointer is not None:
             self._checkpointer.close()
+            if self._handover is not None:
+                self._handover.close(seal=True)
             self._lock.release()
 
     # What others see
@@ -350,6 +364,8 @@ class WriterCore:
         if self._path is None:
             return
         raw: Any = conn.connection.driver_connection
+        if self._checkpointer is not None:
+            self._checkpointer.copy_all()
         try:
             busy = raw.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0]
         except Exception as error:

@@ -28,7 +28,8 @@ class VectorAnswer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """One moment of the database, copied to `file` in the folder that was named. `seq` and `origin`: the feed's head at that moment;
-    `counts`: rows by table; `blobs`: the files that its rows name; `texts` and `vectors`: what it answers to some questions."""
+    `counts`: rows by table; `blobs`: the files that its rows name; `texts` and `vectors`: what it answers to some questions; `log`: the
+    place in SQLite's log that it is at, from which the log carries it on."""
 
     kind: DatabaseKind
     file: str
@@ -40,6 +41,7 @@ class Cut:
     blobs: tuple[str, ...]
     texts: tuple[TextAnswer, ...] = ()
     vectors: tuple[VectorAnswer, ...] = ()
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

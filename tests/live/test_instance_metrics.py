@@ -18,7 +18,7 @@ from tests.live.running import RunningInstance
 
 EXPORTED_WITHIN_S = 100.0  # twice the 30 s between two looks of Ray's, and its first
 # What stays away until something goes wrong, or a schedule has run.
-_RARE = {"perenne_questions_failed_total", "perenne_schedule_age_seconds", "perenne_schedule_ok"}
+_RARE = {"perenne_questions_failed_total", "perenne_backup_loss_seconds", "perenne_schedule_age_seconds", "perenne_schedule_ok"}
 
 
 def port_of(instance: RunningInstance) -> int:

@@ -42,6 +42,7 @@ PROMISES: dict[str, tuple[float, float, float | None, float, float, float, str]]
     "backup_failed": (0, 1, None, 0, 0, 0, "critical"),
     "backup_old": (172_800, 172_801, None, 172_800, 600, 0, "warning"),
     "migration_unguarded": (0, 1, None, 0, 0, 0, "warning"),
+    "moments_lost": (0, 1, None, 0, 120, 0, "warning"),
     "drill_failed": (0, 1, None, 0, 0, 0, "critical"),
     "api_slow": (2_000, 2_001, 1_500, 1_000, 60, 60, "warning"),
     "answers_slow": (60, 61, 45, 30, 60, 60, "warning"),
