@@ -23,6 +23,7 @@ E = TypeVar("E", bound=Any)
 
 _LOOK_S = 0.25  # how often the keeper looks at a pull, and whether the model is idle
 _PULL_AGAIN_S = (5.0, 300.0)  # first and longest pause after a pull that failed
+FAILED_AGAIN_S = 60.0  # one that failed is tried again by the next question after this: memory may be there by then
 _ROOT = Path(__file__).resolve().parents[2]  # what a child process imports us from
 
 
@@ -50,6 +51,7 @@ class Residence(Generic[E]):
         self._phase: ModelPhase = "loading"
         self._progress: float | None = None
         self._detail = ""
+        self._failed_at = 0.0
         self._repaired = False  # damaged weights are fetched anew once, not in a loop
         self.engine: E | None = None
         self._keeper = threading.Thread(target=self._keep, name=f"keeper-{role}", daemon=True)
@@ -69,11 +71,12 @@ class Residence(Generic[E]):
         self._leave_at_s = idle_s
 
     def ready_engine(self) -> E:
-        """The engine, at once. ModelNotReady says where it is; one that left is being loaded from this moment."""
+        """The engine, at once. ModelNotReady says where it is; one that left, or failed a while ago, is being loaded from this moment."""
         self._touched_at = time.monotonic()
         engine = self.engine
         if engine is None:
-            if self._phase == "unloaded":
+            since_s = time.monotonic() - self._failed_at
+            if self._phase == "unloaded" or (self._phase == "failed" and since_s > FAILED_AGAIN_S):
                 self.want()
             raise self.not_ready()
         return engine
@@ -123,6 +126,8 @@ class Residence(Generic[E]):
     def _set(self, phase: ModelPhase, detail: str = "", progress: float | None = None) -> None:
         if phase != self._phase:
             log.info("model %s is %s %s", self._settings.model, phase, detail)
+        if phase == "failed":
+            self._failed_at = time.monotonic()
         self._detail, self._progress, self._phase = detail, progress, phase
 
     def _keep(self) -> None:
@@ -136,7 +141,7 @@ class Residence(Generic[E]):
                     self._settle()
                 except Exception as error:  # a state with words, never the end of the process
                     log.exception("model %s failed", self._settings.model)
-                    self._set("failed", str(error))
+                    self._set("failed", str(error) or type(error).__name__)  # MemoryError has no words
 
     def _leave_if_idle(self) -> None:
         engine = self.engine

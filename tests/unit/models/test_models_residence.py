@@ -160,3 +160,34 @@ async def test_a_second_stream_of_one_request_ends_the_first(tmp_path) -> None:
         await second.aclose()
     finally:
         replica.close()
+
+
+async def test_a_model_that_found_no_memory_says_so_and_is_tried_again_when_asked_for_later(tmp_path, monkeypatch) -> None:
+    """Nobody but an opened chat had it tried again: an embedder that once failed stayed away until its process was replaced."""
+    tries: list[int] = []
+
+    def make(*_):
+        tries.append(1)
+        if len(tries) == 1:
+            raise MemoryError
+        return Echo()
+
+    residence = Residence("language", settings_of(tmp_path).language, tmp_path, make)
+    try:
+        await eventually(lambda: residence.phase == "failed")
+        with pytest.raises(ModelNotReady, match="failed: MemoryError"):
+            residence.ready_engine()
+        assert len(tries) == 1, "it is tried again at once, over and over"
+        monkeypatch.setattr(residence_module, "FAILED_AGAIN_S", 0.0)
+
+        def asked_for() -> bool:
+            try:
+                residence.ready_engine()
+            except ModelNotReady:
+                return False
+            return True
+
+        await eventually(asked_for)
+        assert len(tries) == 2
+    finally:
+        residence.close()
