@@ -15,6 +15,12 @@ from perenne.messages import commands as c
 from tests.unit.store.store_house import StoreHouse
 
 
+@pytest.fixture(autouse=True)
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test says when the log is copied, however long it takes."""
+    monkeypatch.setattr(checkpoint, "COPY_S", 3_600.0)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "store" / "log"
