@@ -8,6 +8,7 @@ import pytest
 from actors.alerts.happenings import Memory, Place, fresh, is_other, steps
 from perenne import names
 from perenne.messages.health import EventKind, SupervisionEvent
+from tests.unit.alerts.test_alert_rules import RULES
 from tests.unit.alerts.test_alert_watch import Instance
 
 
@@ -125,6 +126,23 @@ async def test_what_happens_while_the_database_is_away_is_told_when_it_is_back(i
     await instance.pass_time(120)
     assert ("IngestHost died and was started again", "firing") in instance.told()
     assert len([title for title, _ in instance.told() if title.startswith("IngestHost")]) == 1
+
+
+async def test_what_began_and_was_over_while_the_database_was_away_is_told_too_where_it_is_not_critical(
+    instance: Instance,
+) -> None:
+    """What is critical is kept in a file; of what is not, the end would have been heard before the beginning was written."""
+    instance.rules = tuple(rule.model_copy(update={"severity": "warning"}) for rule in RULES if rule.name == "group_held")
+    instance.rise()
+    await instance.pass_time(6)
+    instance.directory.kill(names.STORE_WRITER)
+    instance.supervisor.note("group_held", "RunHost", "RunHost started 11 times in 60 s")
+    instance.supervisor.note("group_recovered", "RunHost")
+    await instance.pass_time(60)
+    instance.directory.revive(names.STORE_WRITER)
+    await instance.pass_time(90)
+    title = "RunHost cannot stay up and is held"
+    assert instance.told() == [(title, "firing"), (title, "resolved")]
 
 
 async def test_a_record_that_was_begun_anew_is_followed_and_nothing_of_it_is_old(instance: Instance) -> None:

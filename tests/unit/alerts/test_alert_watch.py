@@ -110,11 +110,12 @@ class Instance:
                 **owners,
             }
         )
+        self.rules = RULES
         self.rise()
 
     def rise(self) -> None:
         """Another one, as after kill -9: nothing of the one before is left but what is on disk."""
-        rules = tuple(rule for rule in RULES if rule.name not in ("disk_low", "disk_full", "memory_low"))  # this PC's own
+        rules = tuple(rule for rule in self.rules if rule.name not in ("disk_low", "disk_full", "memory_low"))  # this PC's own
         self.watch = Watch(self.settings, self.directory, self.house.clock, (*rules, OWN))
         _put_off_asking(self.watch)
 
