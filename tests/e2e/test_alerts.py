@@ -14,13 +14,14 @@ from tests.e2e.waiting import standing, ticking
 from tests.live.running import RunningInstance
 
 
-def opened(new_page: Any, fake: FakeInstance, stands: bool = True, **options: Any) -> Any:
-    fake.feed.stands = stands
-    page = new_page(**options)
+def opened(new_page: Any, fake: FakeInstance, clock: bool = False) -> Any:
+    fake.feed.stands = True
+    page = new_page()
+    if clock:
+        page.clock.install()
     page.goto(f"{fake.address}/#key={KEY}")
     bell(page).wait_for()
-    if stands:
-        standing(fake, page)
+    standing(fake, page)
     return page
 
 
@@ -88,10 +89,9 @@ def test_a_real_alert_rings_is_silenced_and_heard_again_as_it_happens(
     expect(bell(page, "Alerts: 1 now")).to_be_focused()
 
 
-def test_the_bell_counts_what_fires_by_the_worst_and_nobody_asks_by_the_clock(new_page: Any, fake: FakeInstance) -> None:
+def test_the_bell_counts_what_fires_by_the_worst(new_page: Any, fake: FakeInstance) -> None:
     page = opened(new_page, fake)
     expect(bell(page)).to_have_accessible_name("Alerts: nothing is wrong")
-    asked = len([each for each in fake.asked if each == "GET alerts"])
     low = fake.alerts.fire("The disk is filling up", "warning")
     bell(page, "Alerts: 1 now, the worst: warning").wait_for()
     full = fake.alerts.fire("The disk is full")
@@ -101,7 +101,16 @@ def test_the_bell_counts_what_fires_by_the_worst_and_nobody_asks_by_the_clock(ne
     fake.alerts.end(low)
     fake.alerts.end(full)
     bell(page, "Alerts: nothing is wrong").wait_for()
-    assert 4 <= fake.asked.count("GET alerts") - asked <= 5, "once for each news of a moment"
+
+
+def test_while_the_socket_stands_alerts_are_not_asked_for_by_the_clock(new_page: Any, fake: FakeInstance) -> None:
+    page = opened(new_page, fake, clock=True)
+    asked = fake.asked.count("GET alerts")
+    for count in range(1, 5):
+        page.clock.run_for(16_000)  # by the clock they would be asked for every 15 s
+        fake.alerts.fire("The disk is filling up", "warning")
+        bell(page, f"Alerts: {count} now").wait_for()
+    assert fake.asked.count("GET alerts") - asked <= 5, "once for each piece of news, and what was under way"
 
 
 def test_what_was_missed_during_a_break_is_told_after_it(new_page: Any, fake: FakeInstance) -> None:
