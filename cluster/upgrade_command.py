@@ -90,7 +90,8 @@ def _stand(settings: Settings, as_json: bool) -> None:
     database, backup = found.database, found.backup
     step, ways = next_step(found), ways_back(found)
     if as_json:
-        facts: dict[str, Any] = {"version": found.version, **asdict(database), "running": found.running, "target": found.target}
+        held = {"held": database.held, "wanted": database.wanted, "before": database.before, "known": database.known}
+        facts: dict[str, Any] = {"version": found.version, **held, "running": found.running, "target": found.target}
         facts |= {"backup": None if backup is None else asdict(backup), "trouble": found.trouble}
         facts |= {"last": None if found.last is None else asdict(found.last), "next": step, "ways_back": ways}
         _say(facts)
@@ -121,7 +122,7 @@ def _roll_back(settings: Settings, as_json: bool) -> None:
         return
     typer.echo(f"the database is brought back from version {went.held} to {went.before}; {KEPT}")
     for table, count in went.lost.items():
-        typer.echo(f"  but for {count:,} rows of {table}, for which version {went.before} has no place")
+        typer.echo(f"  but for {_count(count, 'row')} of {table}, for which version {went.before} has no place")
     if done.backup_id:
         typer.echo(f"a backup of it as it was is {done.backup_id}")
     else:
@@ -129,6 +130,10 @@ def _roll_back(settings: Settings, as_json: bool) -> None:
             f"no backup could be made first; a copy is {went.copy}" if went.copy else "neither a backup nor a copy was made"
         )
     _now_run(went.before)
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _now_run(version: str) -> None:
@@ -148,7 +153,7 @@ def _restore(settings: Settings, yes: bool, as_json: bool) -> None:
     made = f"{datetime.fromtimestamp(loss.backup.created_at):%Y-%m-%d %H:%M:%S}"
     if not as_json:
         _note(f"backup {loss.backup.id} is of {made}, version {loss.backup.revision} of the database")
-        _note(f"what was written since is lost: {loss.changes:,} changes")
+        _note(f"what was written since is lost: {_count(loss.changes, 'change')}")
         for table, (then, now) in loss.rows.items():
             if then != now:
                 _note(f"  {table}: {now:,} now, {then:,} then")

@@ -64,7 +64,7 @@ def standing(settings: Settings) -> Standing:
     backup, trouble = None, ""
     if database.held is not None:
         try:
-            found = _found(settings, database.held)
+            found = _found(settings, database)
             backup = None if found is None else shown(found)
         except PerenneError as error:
             trouble = str(error)
@@ -93,10 +93,10 @@ def roll_back(settings: Settings, tell: Tell, make: Make = make_apart) -> Rolled
 
 def would_lose(settings: Settings) -> Loss:
     """What a restore of the backup from before the version that is held would lose. NotFound when there is none."""
-    held = _there(settings)
-    found = _found(settings, held)
+    database = _there(settings)
+    found = _found(settings, database)
     if found is None:
-        raise NotFound("backup", f"made before version {held} of this very database, in {settings.backups_target}")
+        raise NotFound("backup", f"made before version {database.held} of this very database, in {settings.backups_target}")
     seq, rows = counted(settings.database_url)
     counts = found.cut.counts
     told = {table: (counts.get(table, 0), rows.get(table, 0)) for table in TOLD if table in rows}
@@ -119,6 +119,8 @@ def restore_before(settings: Settings, loss: Loss, tell: Tell, make: Make = make
 def alone(settings: Settings) -> Iterator[None]:
     """Nothing else runs on this home while this lasts; a restore that was cut off is completed first. Conflict."""
     lock = HomeLock(settings.home)
+    if lock.holder() is not None:
+        raise Conflict(f"an instance is already running on {settings.home}: end it first, with `perenne down`")
     lock.take()
     try:
         if left := of_instance(settings.ray_dir):
@@ -129,18 +131,18 @@ def alone(settings: Settings) -> Iterator[None]:
         lock.release()
 
 
-def _there(settings: Settings) -> str:
-    held = versions(settings.database_url).held
-    if held is None:
+def _there(settings: Settings) -> Versions:
+    database = versions(settings.database_url)
+    if database.held is None:
         raise Conflict(f"{settings.home} has no database yet: there is nothing to roll back")
-    return held
+    return database
 
 
-def _found(settings: Settings, held: str) -> Summary | None:
+def _found(settings: Settings, database: Versions) -> Summary | None:
     origin, _ = moment_of(settings.database_url)
     open_ = partial(Repository.open, settings.backups_target, settings.backups.passphrase)
     try:
         with open_() as repository:
-            return before_version(repository.list(), origin=origin, held=held)
+            return before_version(repository.list(), origin=origin, held=str(database.held), earlier=database.earlier)
     except NotFound:  # there was no backup yet
         return None

@@ -1,6 +1,6 @@
 """Backups that were made before a migration: which is of this very database, and how long they stay beside the ordinary rules."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from actors.backups.manifest import Summary
@@ -40,10 +40,14 @@ def of_moment(backups: Sequence[Summary], moment: Moment) -> Summary | None:
     return next((summary for summary in _newest_first(backups) if moment.is_in(summary)), None)
 
 
-def before_version(backups: Sequence[Summary], *, origin: str, held: str) -> Summary | None:
-    """The one made last before this database came to the version that it holds."""
-    found = (s for s in _newest_first(backups) if s.cut.kind == KIND and s.cut.origin == origin and s.cut.notes.get(TO) == held)
-    return next(found, None)
+def before_version(backups: Sequence[Summary], *, origin: str, held: str, earlier: Collection[str]) -> Summary | None:
+    """The one made last before this database came to the version that it holds, from an `earlier` one: not the one made before it was
+    rolled back to it."""
+    for summary in _newest_first(backups):
+        cut = summary.cut
+        if cut.kind == KIND and cut.origin == origin and cut.notes.get(TO) == held and cut.revision in earlier:
+            return summary
+    return None
 
 
 def spared(backups: Sequence[Summary], now: float) -> frozenset[str]:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from actors.store.cutting import row_counts
 from actors.store.database import reading_engine, sqlite_path, writing_engine
 from actors.store.lock import WriterLock
-from actors.store.migrate import Safeguard, Tell, held_revision, migrate_back, version_before, wanted_revision
+from actors.store.migrate import Safeguard, Tell, earlier_versions, held_revision, migrate_back, version_before, wanted_revision
 from actors.store.postgresql import hold_writer_lock
 from perenne.errors import ConfigurationError
 from perenne.settings import Settings
@@ -19,12 +19,13 @@ from perenne.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """Of the database: `held` (None: there is none yet), what this program needs, the one before that which is held. `known`: whether this
-    program knows what is held."""
+    """Of the database: `held` (None: there is none yet), what this program needs, the one before that which is held, and all before it.
+    `known`: whether this program knows what is held."""
 
     held: str | None
     wanted: str
     before: str | None = None
+    earlier: frozenset[str] = frozenset()
     known: bool = True
 
 
@@ -46,9 +47,11 @@ def versions(url: str) -> Versions:
     engine = reading_engine(url)
     held = held_revision(engine)
     try:
-        return Versions(held=held, wanted=wanted, before=version_before(engine))
+        before = version_before(engine)
     except ConfigurationError:
         return Versions(held=held, wanted=wanted, known=False)
+    earlier = frozenset[str]() if held is None else earlier_versions(held)
+    return Versions(held=held, wanted=wanted, before=before, earlier=earlier)
 
 
 def go_back(settings: Settings, guard: Safeguard | None = None, tell: Tell = lambda _: None) -> WentBack:

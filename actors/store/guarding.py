@@ -99,7 +99,7 @@ class Guard:
             detail = f"no backup could be made {about}: {error}"
             self._failed = ScheduleResult(began_at=began, ended_at=self._clock.now(), ok=False, detail=detail)
             return None
-        self.kept, detail = backup_id, f"made and read back {about}"
+        self.kept, detail = backup_id, f"made and read back before the database went from version {held} to {wanted}"
         self._note(ScheduleResult(began_at=began, ended_at=self._clock.now(), ok=True, detail=detail, backup_id=backup_id))
         return backup_id
 

@@ -176,6 +176,12 @@ def version_before(engine: Engine) -> str | None:
     return before if isinstance(before, str) else None
 
 
+def earlier_versions(held: str) -> frozenset[str]:
+    """All that come before a version that this program knows."""
+    scripts = ScriptDirectory.from_config(_config())
+    return frozenset(each.revision for each in scripts.iterate_revisions(held, "base")) - {held}
+
+
 def migrate_back(
     engine: Engine, path: Path | None, dumps: Path | None = None, tell: Tell = _silent, guard: Safeguard | None = None
 ) -> tuple[str, Path | None]:

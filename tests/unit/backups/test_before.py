@@ -50,7 +50,8 @@ def test_only_a_backup_of_the_same_epoch_is_of_the_same_rows() -> None:
 
 def test_the_way_back_is_the_backup_before_the_version_that_is_held() -> None:
     backups = [backup(1, "0008", "0009"), backup(2, "0009", "0010"), backup(3, "0009", "0010", origin="there"), backup(4)]
-    found = before_version(backups, origin="here", held="0010")
+    backups.append(backup(5, "0011", "0010"))  # before it was rolled back
+    found = before_version(backups, origin="here", held="0010", earlier={"0008", "0009"})
     assert found is not None
     assert found.id == "b2"
-    assert before_version(backups, origin="here", held="0008") is None
+    assert before_version(backups, origin="here", held="0008", earlier={"0007"}) is None

@@ -124,6 +124,14 @@ def test_without_a_backup_from_before_there_is_none_to_go_back_to(house: StoreHo
         would_lose(settings)
 
 
+def test_the_backup_made_before_a_rollback_is_no_way_further_back(house: StoreHouse, settings: Settings) -> None:
+    done = roll_back(settings, quiet, at_hand)  # its backup is of the later version
+    assert done.backup_id
+    assert standing(settings).backup is None
+    with pytest.raises(NotFound, match=f"made before version {OLD}"):
+        would_lose(settings)
+
+
 def test_postgresql_is_restored_over_only_with_a_backup_of_what_goes(house: StoreHouse, settings: Settings) -> None:
     if house.path.exists():
         pytest.skip("SQLite's old database is kept as a file")
@@ -217,4 +225,4 @@ def test_the_command_says_what_an_older_version_has_no_place_for(house: StoreHou
     code, _, words = typed("--rollback")
     assert code == 0
     assert f"from version {NEW} to {OLD}; what was written since is kept" in words
-    assert "but for 1 rows of channels" in words
+    assert "but for 1 row of channels" in words

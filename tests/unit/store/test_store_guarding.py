@@ -87,12 +87,15 @@ def without_origin(rows: Rows) -> Rows:
 
 def test_it_is_made_by_a_process_of_its_own_and_whoever_waits_is_told(house: StoreHouse, settings: Settings) -> None:
     go_back_to(REVISIONS[-2], house)
+    sealed = settings.backups.model_copy(update={"passphrase": "four words of mine"})
+    settings = settings.model_copy(update={"backups": sealed})
     before, told = rows_of(house.url), list[str]()
     migrate(writing_engine(house.url), sqlite_path(house.url), guard=Guard(settings, make_apart), tell=told.append)
     assert told[0] == f"a backup before the database is brought from version {REVISIONS[-2]} to {wanted_revision()}"
     assert_same(rows_of(house.url), before)
-    with Repository.open(settings.backups_target) as repository:
+    with Repository.open(settings.backups_target, "four words of mine") as repository:
         (backup,) = repository.list()
+        assert repository.encrypted
     assert (backup.cut.kind, backup.cut.notes["missing"]) == (KIND, "1")  # that of the lines
     assert not settings.path(*guarding.SCRATCH).exists()
     assert copies(house) == []
