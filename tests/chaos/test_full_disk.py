@@ -26,7 +26,7 @@ from tests.unit.store.store_house import SPACE, on_sqlite
 
 PROMISE = "what was acknowledged is there, the rest is refused; reading and searching go on, and writing once there is room"
 IN_CI = 2  # disks that fill
-WRITES_IN_CI = 16  # of each work, of all that may find no room
+WRITES_IN_CI = 12  # of each work, of all that may find no room
 NO_ROOM_FOR = 6  # writes one after the other
 
 
