@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 KILLS = 6  # spread over a run, and two at its end; 60 take minutes
 
 # Forks a child for each call; Python and what it imports are loaded once.
