@@ -36,7 +36,12 @@ _ERRORS: dict[int, str] = {
     504: "A part did not answer in time; what was to be written may be. The same Idempotency-Key makes another try harmless.",
     507: "The disk is full or failed; nothing was kept.",
 }
-_THOUGHT = ("/api/search", "/api/ws-ticket", "/api/models/language/warm")  # a POST that keeps nothing
+_THOUGHT = (  # a POST that keeps nothing
+    "/api/search",
+    "/api/ws-ticket",
+    "/api/models/language/warm",
+    "/api/channels/{channel_id}/test",
+)
 _PREFIXES = {
     "/v1": "openai",
     "/api/projects": "projects",
