@@ -76,10 +76,11 @@ class Job(Generic[T]):
 
 class InferenceThread:
     """`queue_max` jobs may wait beside those in hand. Lower `priority` goes first. `helpers`: more threads, for an engine whose work
-    may run side by side; they take only jobs of a `priority` of `helped_from` or more, and run where a core has nothing else to do."""
+    may run side by side. Jobs of a `priority` of `helped_from` or more are theirs alone, and run where a core has nothing else to do: so
+    whoever asks something waits for no such job."""
 
     def __init__(self, engine: str, queue_max: int, helpers: int = 0, helped_from: int = 1) -> None:
-        self._engine, self._queue_max, self._helped_from = engine, queue_max, helped_from
+        self._engine, self._queue_max, self._helped, self._helped_from = engine, queue_max, helpers > 0, helped_from
         self._line: list[tuple[int, int, Job[Any]]] = []  # sorted
         self._numbers = itertools.count()
         self._changed = threading.Condition()  # its lock is held for all that follows
@@ -140,7 +141,9 @@ class InferenceThread:
 
     def _next(self, helps: bool) -> int | None:
         """The place in the line of what this thread may take."""
-        return next((n for n, (priority, _, _) in enumerate(self._line) if not helps or priority >= self._helped_from), None)
+        if not self._helped:
+            return 0 if self._line else None
+        return next((n for n, (priority, _, _) in enumerate(self._line) if helps == (priority >= self._helped_from)), None)
 
     def _take(self, helps: bool) -> Job[Any] | None:
         """Blocks; None once all is over."""

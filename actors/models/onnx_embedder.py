@@ -30,8 +30,9 @@ def threads_of(settings: ModelSettings) -> int:
 
 
 def helpers_of(settings: ModelSettings) -> int:
-    """A second thread for passages, on what is idle of the other half of the cores; none where the owner said how many there are."""
-    return int(settings.threads is None and (os.cpu_count() or 1) > 1)
+    """Two threads for passages, on what is idle of all cores, so that a question has one to itself; none where the owner said how many
+    there are."""
+    return 2 * int(settings.threads is None and (os.cpu_count() or 1) > 1)
 
 
 class OnnxEmbedder:

@@ -16,8 +16,8 @@ def test_what_is_set_holds() -> None:
     assert threads_of(ModelSettings(engine="onnx", model="any", threads=3)) == 3
 
 
-@pytest.mark.parametrize(("cores", "helpers"), [(1, 0), (2, 1), (16, 1), (None, 0)])
-def test_passages_have_a_second_thread_where_there_are_two_cores(
+@pytest.mark.parametrize(("cores", "helpers"), [(1, 0), (2, 2), (16, 2), (None, 0)])
+def test_passages_have_threads_of_their_own_where_there_are_two_cores(
     cores: int | None, helpers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_embedder.os, "cpu_count", lambda: cores)
