@@ -129,7 +129,13 @@ class Sender:
         except (ValueError, TypeError, KeyError):
             log.exception("the process that sends said what is no answer")
         if self._process is process:
-            self._give_up("the process that sends ended")
+            try:
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    await process.wait()  # who hears of it and sends again finds it ended, and has another started
+            finally:
+                self._give_up("the process that sends ended")
 
     def _give_up(self, words: str) -> None:
         for answer in self._waiting.values():
