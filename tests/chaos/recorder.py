@@ -12,6 +12,7 @@ OUT = Path(__file__).resolve().parents[2] / "build" / "chaos.json"
 @dataclass
 class Row:
     promise: str
+    rounds: int = 0
     recovery_s: list[float] = field(default_factory=list)
     acknowledged: int = 0
     lost: int = 0
@@ -25,10 +26,13 @@ class Recorder:
         self._rows: dict[str, Row] = {}
 
     def round(
-        self, fault: str, promise: str, recovery_s: float, *, acknowledged: int = 0, lost: int = 0, doubled: int = 0
+        self, fault: str, promise: str, recovery_s: float | None, *, acknowledged: int = 0, lost: int = 0, doubled: int = 0
     ) -> None:
+        """`recovery_s`: None where nothing was away that could have come back."""
         row = self._rows.setdefault(fault, Row(promise))
-        row.recovery_s.append(recovery_s)
+        row.rounds += 1
+        if recovery_s is not None:
+            row.recovery_s.append(recovery_s)
         row.acknowledged += acknowledged
         row.lost += lost
         row.doubled += doubled
@@ -41,12 +45,12 @@ class Recorder:
             {
                 "fault": fault,
                 "promise": row.promise,
-                "rounds": len(row.recovery_s),
+                "rounds": row.rounds,
                 "acknowledged": row.acknowledged,
                 "lost": row.lost,
                 "doubled": row.doubled,
-                "recovery_p50_s": round(statistics.median(row.recovery_s), 2),
-                "recovery_max_s": round(max(row.recovery_s), 2),
+                "recovery_p50_s": round(statistics.median(row.recovery_s), 2) if row.recovery_s else None,
+                "recovery_max_s": round(max(row.recovery_s), 2) if row.recovery_s else None,
             }
             for fault, row in self._rows.items()
         ]
