@@ -7,6 +7,7 @@ import pytest
 
 import perenne
 from perenne.api import Perenne
+from tests.chaos.core_process import Cores, needs_strace
 from tests.chaos.recorder import Recorder
 from tests.live.running import RunningInstance
 
@@ -27,6 +28,14 @@ def recorder(request: pytest.FixtureRequest) -> Iterator[Recorder]:
     held = Recorder()
     yield held
     held.write(failed=request.session.testsfailed)
+
+
+@pytest.fixture(scope="module")
+def cores() -> Iterator[Cores]:
+    needs_strace()
+    held = Cores()
+    yield held
+    held.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,25 +2,16 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.core_checks import CHECKS
-from tests.chaos.core_process import Cores, beginnings, needs_strace, some
+from tests.chaos.core_process import Cores, beginnings, some
 from tests.chaos.recorder import Recorder
 
 PROMISE = "a flush that failed is acknowledged by nobody; writing goes on by itself, and each command is done once"
 IN_CI = 12
-
-
-@pytest.fixture(scope="module")
-def cores() -> Iterator[Cores]:
-    needs_strace()
-    held = Cores()
-    yield held
-    held.close()
 
 
 def failed_flushes(log: str) -> int:

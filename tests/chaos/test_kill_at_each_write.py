@@ -1,13 +1,12 @@
 """kill -9 at every call by which the writer, a shard and the store of files change what the disk holds."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.core_checks import CHECKS
-from tests.chaos.core_process import Cores, beginnings, needs_strace, some
+from tests.chaos.core_process import Cores, beginnings, some
 from tests.chaos.recorder import Recorder
 
 PROMISES = {
@@ -17,14 +16,6 @@ PROMISES = {
     "blobs": "a file that was acknowledged is there, and whatever has a name has the bytes of that name",
 }
 IN_CI = 24  # kills of each, of all that there are
-
-
-@pytest.fixture(scope="module")
-def cores() -> Iterator[Cores]:
-    needs_strace()
-    held = Cores()
-    yield held
-    held.close()
 
 
 @pytest.mark.parametrize("work", PROMISES)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.core_checks import CHECKS
-from tests.chaos.core_process import Cores, beginnings, needs_strace, some
+from tests.chaos.core_process import Cores, beginnings, some
 from tests.chaos.power_cut import OPTIONS, Disk, replay
 from tests.chaos.recorder import Recorder
 
@@ -29,14 +29,6 @@ MUTANTS = [
     ("shard", "snapshot without folder fsync", "expected a snapshot of"),
     ("blobs", "blob without folder fsync", "acknowledged and not there"),
 ]
-
-
-@pytest.fixture(scope="module")
-def cores() -> Iterator[Cores]:
-    needs_strace()
-    held = Cores()
-    yield held
-    held.close()
 
 
 def recorded(cores: Cores, work: str, mutant: str, folder: Path) -> tuple[Disk, str]:

@@ -1,26 +1,17 @@
 """A disk whose flushes take long: a dying one, a network's, or one that somebody else keeps busy."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.core_checks import CHECKS
-from tests.chaos.core_process import Cores, beginnings, needs_strace
+from tests.chaos.core_process import Cores, beginnings
 from tests.chaos.core_work import commands
 from tests.chaos.recorder import Recorder
 
 PROMISE = "nobody is answered before the flush is over, however long it takes"
 SLOW_S = 0.25
-
-
-@pytest.fixture(scope="module")
-def cores() -> Iterator[Cores]:
-    needs_strace()
-    held = Cores()
-    yield held
-    held.close()
 
 
 def test_nobody_is_answered_before_a_slow_flush_is_over(cores: Cores, recorder: Recorder, tmp_path: Path) -> None:
