@@ -1,10 +1,8 @@
 """``perenne backup`` and ``perenne schedules``. What makes a backup asks the running instance; what looks at them or brings one back needs
 none."""
 
-import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from perenne.cli.console import Json, default_address
-from perenne.cli.troubles import Exit, tell
-from perenne.errors import InvalidRequest, NotFound, PerenneError, Unavailable
+from perenne.cli.console import Json, attempt, default_address, emit
+from perenne.cli.troubles import Exit
+from perenne.errors import InvalidRequest, NotFound, Unavailable
 from perenne.messages.backups import Backup, BackupVerified, Schedule
 from perenne.schedules import age_words, next_time, one_line, read_schedules
 from perenne.settings import Settings, load_settings
@@ -35,19 +33,8 @@ _AWAY_S = 60.0  # how long an instance that restarts is waited for
 _ASK_S = 30.0
 
 
-def _say(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
-
-
 def _note(words: str) -> None:
     typer.echo(words, err=True)
-
-
-def _done(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except PerenneError as error:
-        raise typer.Exit(tell(error)) from None
 
 
 def _place(settings: Settings, target: str | None) -> tuple[str, str | None]:
@@ -93,11 +80,11 @@ def _follow(what: str, body: dict[str, Any], as_json: bool) -> None:
                 _note(said)
             time.sleep(_LOOK_S)
 
-    schedule = _done(work)
+    schedule = attempt(work)
     last = schedule.last
     assert last is not None
     if as_json:
-        _say({"what": what, **asdict(last)})
+        emit({"what": what, **asdict(last)})
     else:
         typer.echo(f"{last.backup_id}  {last.detail}".strip())
         for fault in last.faults:
@@ -151,11 +138,11 @@ def list_(target: Target = None, as_json: Json = False) -> None:
                 raise
             return where, [], []
 
-    where, backups, damaged = _done(work)
+    where, backups, damaged = attempt(work)
     for backup, run in backups:
         if as_json:
             until = {"moments_until": run.reach_at, "moments_until_seq": run.reach} if run.segments else {}
-            _say({**asdict(backup), **until})
+            emit({**asdict(backup), **until})
             continue
         gaps = f"  {backup.missing:,} files were missing" if backup.missing else ""
         typer.echo(
@@ -167,7 +154,7 @@ def list_(target: Target = None, as_json: Json = False) -> None:
             typer.echo(f"  and any moment after it until {until.isoformat(timespec='seconds')} (change {run.reach:,})")
     for each in damaged:
         if as_json:
-            _say({"id": each.id, "damaged": each.reason})
+            emit({"id": each.id, "damaged": each.reason})
         else:
             typer.echo(f"{each.id}  DAMAGED: {each.reason}")
     if not as_json and not backups:
@@ -185,9 +172,9 @@ def verify(backup_id: BackupId = None, target: Target = None, as_json: Json = Fa
         with Repository.open(where, passphrase) as repository:
             return verified_of(repository.verify(chosen(repository, backup_id)))
 
-    verified = _done(work)
+    verified = attempt(work)
     if as_json:
-        _say(asdict(verified))
+        emit(asdict(verified))
     else:
         typer.echo(
             f"{verified.id}: {verified.pieces:,} pieces, {verified.size_bytes / 1e6:,.1f} MB, {'whole' if verified.ok else 'DAMAGED'}"
@@ -224,9 +211,9 @@ def restore(
         to = _moment(at, at_change)
         return bring_back(settings, where, passphrase, backup_id, force=force, tell=tell, to=to)
 
-    done = _done(work)
+    done = attempt(work)
     if as_json:
-        _say(asdict(done))
+        emit(asdict(done))
         return
     typer.echo(
         f"{done.home} is as it was {datetime.fromtimestamp(done.backup.created_at):%Y-%m-%d %H:%M:%S}: {done.backup.documents:,} documents, "
@@ -258,14 +245,14 @@ def _moment(at: str | None, change: int | None) -> "moments.Target | None":
 
 def schedules(as_json: Json = False) -> None:
     """What is done by the clock: when next, and how it ended last."""
-    settings = _done(load_settings)
+    settings = attempt(load_settings)
     planned = {"backup": settings.backups.schedule, "drill": settings.backups.drill}
     held = {each.name: each for each in read_schedules(settings.home)}
     for name, cron in planned.items():
         held.setdefault(name, Schedule(name=name, cron=cron, next_at=next_time(cron, time.time())))
     for schedule in held.values():
         if as_json:
-            _say(asdict(schedule))
+            emit(asdict(schedule))
         else:
             typer.echo(_line(schedule))
 

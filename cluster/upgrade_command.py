@@ -1,19 +1,17 @@
 """``perenne upgrade``: which version this is and the database is of, and the way back to the one before."""
 
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from perenne.cli.console import Json
+from perenne.cli.console import Json, attempt, emit
 from perenne.cli.troubles import Exit, program, tell
-from perenne.errors import InvalidRequest, PerenneError
+from perenne.errors import InvalidRequest
 from perenne.schedules import age_words
 from perenne.settings import Settings, load_settings
 
@@ -22,19 +20,8 @@ T = TypeVar("T")
 KEPT = "what was written since is kept"
 
 
-def _say(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
-
-
 def _note(words: str) -> None:
     typer.echo(words, err=True)
-
-
-def _done(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except PerenneError as error:
-        raise typer.Exit(tell(error)) from None
 
 
 def upgrade(
@@ -53,7 +40,7 @@ def upgrade(
     database along at its first start, after a backup; --rollback is the way back, for which nothing may run (perenne down)."""
     if (to_backup and not rollback) or (yes and not to_backup):
         raise typer.Exit(tell(InvalidRequest("--to-backup goes with --rollback, and --yes with --to-backup")))
-    settings = _done(load_settings)
+    settings = attempt(load_settings)
     os.umask(0o077)
     if not rollback:
         _stand(settings, as_json)
@@ -86,7 +73,7 @@ def _stand(settings: Settings, as_json: bool) -> None:
             ways.append(f"{base} --to-backup restores backup {found.backup.id}; what was written since is lost")
         return ways
 
-    found = _done(lambda: standing(settings))
+    found = attempt(lambda: standing(settings))
     database, backup = found.database, found.backup
     step, ways = next_step(found), ways_back(found)
     if as_json:
@@ -94,7 +81,7 @@ def _stand(settings: Settings, as_json: bool) -> None:
         facts: dict[str, Any] = {"version": found.version, **held, "running": found.running, "target": found.target}
         facts |= {"backup": None if backup is None else asdict(backup), "trouble": found.trouble}
         facts |= {"last": None if found.last is None else asdict(found.last), "next": step, "ways_back": ways}
-        _say(facts)
+        emit(facts)
     else:
         typer.echo(f"Perenne {found.version}; its database is of version {database.wanted}")
         typer.echo(f"the database here: {'none yet' if database.held is None else f'version {database.held}'}")
@@ -115,10 +102,10 @@ def _stand(settings: Settings, as_json: bool) -> None:
 def _roll_back(settings: Settings, as_json: bool) -> None:
     from cluster.upgrading import roll_back
 
-    done = _done(lambda: roll_back(settings, (lambda _: None) if as_json else _note))
+    done = attempt(lambda: roll_back(settings, (lambda _: None) if as_json else _note))
     went = done.went
     if as_json:
-        _say({"done": True, **asdict(went), "backup_id": done.backup_id})
+        emit({"done": True, **asdict(went), "backup_id": done.backup_id})
         return
     typer.echo(f"the database is brought back from version {went.held} to {went.before}; {KEPT}")
     for table, count in went.lost.items():
@@ -149,7 +136,7 @@ def _restore(settings: Settings, yes: bool, as_json: bool) -> None:
         with alone(settings):
             return would_lose(settings)
 
-    loss = _done(look)
+    loss = attempt(look)
     made = f"{datetime.fromtimestamp(loss.backup.created_at):%Y-%m-%d %H:%M:%S}"
     if not as_json:
         _note(f"backup {loss.backup.id} is of {made}, version {loss.backup.revision} of the database")
@@ -159,12 +146,12 @@ def _restore(settings: Settings, yes: bool, as_json: bool) -> None:
                 _note(f"  {table}: {now:,} now, {then:,} then")
     if not (yes or (not as_json and _asked())):
         if as_json:
-            _say({"done": False, "backup_id": loss.backup.id, "changes": loss.changes, "rows": loss.rows})
+            emit({"done": False, "backup_id": loss.backup.id, "changes": loss.changes, "rows": loss.rows})
         _note("nothing was changed: say --yes when that is meant")
         raise typer.Exit(Exit.TYPED)
-    done = _done(lambda: restore_before(settings, loss, (lambda _: None) if as_json else _note))
+    done = attempt(lambda: restore_before(settings, loss, (lambda _: None) if as_json else _note))
     if as_json:
-        _say({"done": True, **asdict(done), "changes": loss.changes, "rows": loss.rows})
+        emit({"done": True, **asdict(done), "changes": loss.changes, "rows": loss.rows})
         return
     typer.echo(f"{done.home} is as it was {made}: {done.backup.documents:,} documents")
     if done.kept:

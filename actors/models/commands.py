@@ -1,6 +1,5 @@
 """``perenne models``: what there is, what is here, and bringing it here."""
 
-import json
 import multiprocessing
 import os
 import sys
@@ -15,6 +14,7 @@ from rich.table import Table
 from actors.models.catalogue import ModelEntry, catalogue, entry_of
 from actors.models.pull_progress import read_progress
 from actors.models.weights import Weights
+from perenne.cli.console import emit
 from perenne.errors import PerenneError
 from perenne.settings import Settings, load_settings
 
@@ -43,10 +43,6 @@ def _ids(incomplete: str) -> list[tuple[str, str]]:
     ]
 
 
-def _say(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
-
-
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
     """Every model of the catalogue, and whether its weights are here."""
@@ -61,7 +57,7 @@ def list_models(as_json: Json = False) -> None:
             here = f"{progress.share:.0%}"
         if as_json:
             facts = {"id": entry.id, "role": entry.role, "size_bytes": entry.size, "licence": entry.licence}
-            _say(facts | {"languages": entry.languages, "installed": weights.is_installed, "used": entry.id in chosen})
+            emit(facts | {"languages": entry.languages, "installed": weights.is_installed, "used": entry.id in chosen})
         used = "yes" if entry.id in chosen else ""
         table.add_row(entry.id, entry.role, f"{entry.size / 1e6:,.0f} MB", entry.licence, " ".join(entry.languages), here, used)
     if not as_json:
@@ -100,7 +96,7 @@ def pull_models(
         if as_json:
             progress = read_progress(weights.progress)
             error = progress.error if progress is not None and not weights.is_installed else ""
-            _say({"id": entry.id, "installed": weights.is_installed, "path": str(weights.folder), "error": error})
+            emit({"id": entry.id, "installed": weights.is_installed, "path": str(weights.folder), "error": error})
     if failed:
         raise typer.Exit(1)
 
@@ -133,7 +129,7 @@ def check_models(
         faults = Weights(entry, models_dir).wrong()
         wrong = wrong or bool(faults)
         if as_json:
-            _say({"id": entry.id, "ok": not faults, "faults": faults})
+            emit({"id": entry.id, "ok": not faults, "faults": faults})
         else:
             words = "; ".join(f"{name}: {fault}" for name, fault in faults.items()) or "right"
             _notes.print(f"{entry.id}: {words}", soft_wrap=True)

@@ -1,6 +1,5 @@
 """``perenne database``: an instance's rows moved to another database; a loss accepted."""
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from actors.store.acknowledged import accept_loss
 from actors.store.database import sqlite_path
 from actors.store.move import move
+from perenne.cli.console import emit
 from perenne.cli.troubles import tell
 from perenne.errors import ConfigurationError, PerenneError
 from perenne.settings import load_settings
@@ -24,10 +24,6 @@ SQLite's file was not changed. To go back to what it holds, without what comes l
 
 @app.callback()
 def _database() -> None: ...
-
-
-def _say(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
 @app.command("move")
@@ -46,7 +42,7 @@ def move_rows(
 
             def told(table: str, done: int, total: int) -> None:
                 if as_json:
-                    _say({"table": table, "rows": done, "of": total})
+                    emit({"table": table, "rows": done, "of": total})
                     return
                 if table not in tasks:
                     tasks[table] = progress.add_task(table, total=total)
@@ -56,7 +52,7 @@ def move_rows(
     except PerenneError as error:
         raise typer.Exit(tell(error)) from None
     if as_json:
-        _say({"moved": moved.rows, "nuls_replaced": moved.nuls})
+        emit({"moved": moved.rows, "nuls_replaced": moved.nuls})
         return
     typer.echo(f"{sum(moved.rows.values()):,} rows of {len(moved.rows)} tables, each read back and compared.")
     if moved.nuls:
@@ -75,7 +71,7 @@ def accept(as_json: Json = False) -> None:
     except PerenneError as error:
         raise typer.Exit(tell(error)) from None
     if as_json:
-        _say({"accepted": lost})
+        emit({"accepted": lost})
     elif lost is None:
         typer.echo("Nothing that was acknowledged is missing: there is nothing to accept.")
     else:

@@ -5,7 +5,7 @@ import functools
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import typer
 
 from perenne.cli.completing import project_names
-from perenne.errors import Unavailable
+from perenne.cli.troubles import tell
+from perenne.errors import PerenneError, Unavailable
 
 if TYPE_CHECKING:  # what talks to an instance is loaded when one is talked to: a press of Tab does without
     from rich.console import Console
@@ -39,6 +40,15 @@ class _Notes:
 
 
 notes = _Notes()
+
+
+def attempt(work: Callable[[], T]) -> T:
+    """What the work gives; an error of ours is told, and ends the command as `perenne.cli.troubles` has it."""
+    try:
+        return work()
+    except PerenneError as error:
+        raise typer.Exit(tell(error)) from None
+
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")]
 ProjectName = Annotated[
