@@ -145,7 +145,7 @@ def emit(value: Any) -> None:
     """One JSON object on a line of its own, at once."""
     import orjson
 
-    sys.stdout.buffer.write(orjson.dumps(plain(value), default=str) + b"\n")
+    sys.stdout.buffer.write(orjson.dumps(plain(value), default=str, option=orjson.OPT_NON_STR_KEYS) + b"\n")
     sys.stdout.buffer.flush()
 
 
