@@ -83,40 +83,42 @@ def _commits(log: Path) -> Iterator[int]:
                 yield number
 
 
-def _at(database: Path, log: Path, frames: int) -> Moment:
-    """Where the database is after so many frames of a log; it stays as it is."""
+@contextlib.contextmanager
+def _laid(database: Path, log: Path, frames: int) -> Iterator[None]:
+    """So many frames of a log beside the database, for as long as they are looked at; BackupDamaged for whatever SQLite says of them."""
     _put(database, log, frames)
     try:
+        yield
+    except BackupDamaged:
+        raise
+    except Exception as error:
+        raise BackupDamaged(log.name, f"SQLite can't read it: {error}") from error
+    finally:
+        _without_log(database)
+
+
+def _at(database: Path, log: Path, frames: int) -> Moment:
+    """Where the database is after so many frames of a log; it stays as it is."""
+    with _laid(database, log, frames):
         connection = sqlite_module().connect(f"file:{quote(str(database.absolute()))}?mode=ro", uri=True, isolation_level=None)
         with contextlib.closing(connection):
             moment = _read(connection)
             _expect(connection, log, frames)
             return moment
-    except BackupDamaged:
-        raise
-    except Exception as error:
-        raise BackupDamaged(log.name, f"SQLite can't read it: {error}") from error
-    finally:
-        _without_log(database)
 
 
 def _fold(database: Path, log: Path, frames: int) -> Moment:
     """Move so many frames of a log into the database."""
-    _put(database, log, frames)
-    try:
-        with contextlib.closing(connect_sqlite(database, create=False, pragmas=("synchronous=OFF",))) as connection:
-            moment = _read(connection)
-            _expect(connection, log, frames)
-            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if busy:
-                raise BackupDamaged(log.name, "it could not be moved into the database")
-            return moment
-    except BackupDamaged:
-        raise
-    except Exception as error:
-        raise BackupDamaged(log.name, f"SQLite can't read it: {error}") from error
-    finally:
-        _without_log(database)
+    with (
+        _laid(database, log, frames),
+        contextlib.closing(connect_sqlite(database, create=False, pragmas=("synchronous=OFF",))) as connection,
+    ):
+        moment = _read(connection)
+        _expect(connection, log, frames)
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise BackupDamaged(log.name, "it could not be moved into the database")
+        return moment
 
 
 def _put(database: Path, log: Path, frames: int) -> None:
